@@ -1,0 +1,1 @@
+"""What output tensors mean, one file each; pure functions of the tensors."""

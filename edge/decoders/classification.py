@@ -1,0 +1,89 @@
+"""One score a class: which classes, best first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from edge.decoders.base import Decoder, DecoderOptions, Prediction
+from edge.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge.tensors import TensorSpec
+
+
+class ClassificationOptions(DecoderOptions):
+    """One score a class."""
+
+    type: Literal["classification"] = Field(description="One score a class, best first.")
+    top_k: int = Field(default=1, ge=1, le=1000, description="How many classes at most.")
+    threshold: float = Field(
+        default=0.0, description="Lowest score, in the model's real units, that is reported."
+    )
+
+    def make(self, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> Decoder:
+        """Return the decoder for a model with these outputs."""
+        if len(outputs) != 1:
+            raise DecodeError(
+                f"`classification` wants one output, the model has {len(outputs)}: "
+                f"{', '.join(map(str, outputs))}; `type: raw` shows them as they are"
+            )
+        return Classification(self, outputs[0], labels)
+
+
+class Classification:
+    """Finds the best classes among the quantized scores and dequantizes only those."""
+
+    def __init__(
+        self, options: ClassificationOptions, output: TensorSpec, labels: Sequence[str]
+    ) -> None:
+        classes = output.shape[-1] if output.shape else 0
+        if classes < 1 or any(extent != 1 for extent in output.shape[:-1]):
+            raise DecodeError(
+                f"`classification` wants one row of scores, the model's output is {output}; "
+                "`type: raw` shows it as it is"
+            )
+        if labels and len(labels) != classes:
+            raise DecodeError(
+                f"{len(labels)} labels for {classes} classes: the model's output is {output}, "
+                "so the labels must be as many, in the order the model was trained with"
+            )
+        self._labels = labels or [str(index) for index in range(classes)]
+        self._scale = output.scale or 1.0
+        self._zero_point = output.zero_point if output.scale else 0
+        self._top_k = min(options.top_k, classes)
+        self._lowest = options.threshold / self._scale + self._zero_point
+
+    def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
+        """Return {label, index, score} for the best classes, best first.
+
+        score = scale * (quantized - zero_point), the affine quantization of the TFLite
+        8-bit specification. Of equal scores the lower index comes first.
+        """
+        scores = tensors[0].reshape(-1)
+        if self._top_k == 1:
+            best = [int(scores.argmax())]
+        else:
+            best = self._best(scores)
+        return [
+            {
+                "label": self._labels[index],
+                "index": index,
+                "score": round(self._scale * (float(scores[index]) - self._zero_point), 6),
+            }
+            for index in best
+            if scores[index] >= self._lowest
+        ]
+
+    def _best(self, scores: NDArray[Any]) -> list[int]:
+        """Return the indices of the top k, by selection and not by sorting all."""
+        kth = scores.size - self._top_k
+        lowest = scores[scores.argpartition(kth)[kth]]
+        candidates = (scores >= lowest).nonzero()[0].tolist()
+        candidates.sort(key=lambda index: (-float(scores[index]), index))
+        return candidates[: self._top_k]  # type: ignore[no-any-return]

@@ -1,0 +1,74 @@
+"""The output tensors as numbers, for models that no decoder here understands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from edge.decoders.base import Decoder, DecoderOptions, Prediction
+from edge.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge.tensors import TensorSpec
+
+
+class RawOptions(DecoderOptions):
+    """The output tensors as numbers."""
+
+    type: Literal["raw"] = Field(description="The output tensors as numbers.")
+    max_values: int = Field(
+        default=4096,
+        ge=1,
+        le=16384,
+        description="Most numbers a result may hold, over all outputs; a model with more is "
+        "refused.",
+    )
+
+    def make(self, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> Decoder:  # noqa: ARG002
+        """Return the decoder for a model with these outputs."""
+        return Raw(self, outputs)
+
+
+class Raw:
+    """Dequantizes every output, one prediction for each."""
+
+    def __init__(self, options: RawOptions, outputs: Sequence[TensorSpec]) -> None:
+        values = sum(_size(output.shape) for output in outputs)
+        if values > options.max_values:
+            raise DecodeError(
+                f"`raw` would send {values} numbers a result ({', '.join(map(str, outputs))}), "
+                f"more than `max_values: {options.max_values}`"
+            )
+        self._outputs = list(outputs)
+
+    def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
+        """Return {output, shape, values} for each output; values are real, flat, in C order."""
+        return [
+            {
+                "output": spec.name,
+                "shape": list(tensor.shape),
+                "values": _real_values(spec, tensor),
+            }
+            for spec, tensor in zip(self._outputs, tensors, strict=True)
+        ]
+
+
+def _real_values(spec: TensorSpec, tensor: NDArray[Any]) -> list[float] | list[int]:
+    """real = scale * (quantized - zero_point); tensors without a scale stay as they are."""
+    flat = tensor.reshape(-1)
+    if not spec.scale:
+        return flat.tolist()  # type: ignore[no-any-return]
+    real = (flat.astype("float64") - spec.zero_point) * spec.scale
+    return real.round(9).tolist()  # type: ignore[no-any-return]
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

@@ -1,0 +1,1 @@
+"""Loading, choosing and reading models; the only room that imports an interpreter."""

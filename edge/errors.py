@@ -1,0 +1,42 @@
+"""The errors this package raises on purpose, each with a message for a person.
+
+The command line prints them without a traceback and exits with their `exit_status`.
+"""
+
+from typing import ClassVar
+
+
+class EdgeError(Exception):
+    """Something went wrong at run time; the message says what, where and what to do."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class ConfigError(EdgeError):
+    """The configuration or the command's own words are wrong; nothing was started."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class ModelError(EdgeError):
+    """A model file cannot be opened, or does not fit what is asked of it."""
+
+
+class EngineError(EdgeError):
+    """No interpreter is installed that can do what is asked."""
+
+
+class SourceError(EdgeError):
+    """A source cannot deliver: absent, unreadable, gone. A state, not an end."""
+
+
+class FrameError(EdgeError):
+    """One frame is unusable; the next may be good."""
+
+
+class DecodeError(EdgeError):
+    """The model's output does not fit the decoder."""
+
+
+class SinkError(EdgeError):
+    """Results cannot be handed on."""

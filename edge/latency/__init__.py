@@ -1,0 +1,1 @@
+"""How late results are: histograms, stalls, deadlines and blame. Standard library only."""

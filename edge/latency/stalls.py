@@ -1,0 +1,47 @@
+"""Notices frames that a fixed-rate source must have lost, from the gaps between its stamps."""
+
+from collections import deque
+from statistics import median
+
+KNOWN_INTERVALS = 31  # what the period is told from
+LONG = 1.75  # periods; a shorter gap is jitter, or exposure getting longer
+
+
+class StallWatch:
+    """Counts the frames missing between consecutive capture times.
+
+    The period is the median of the recent intervals, so a camera that slows down in the
+    dark is not taken for one that stalls. A gap that repeats becomes the period itself.
+    Frames that arrive in a burst after a gap were late, not lost: they pay back its count.
+    """
+
+    def __init__(self) -> None:
+        self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
+        self._last_ns: int | None = None
+        self._pending = 0
+
+    def restart(self) -> None:
+        """Forget what was: the source was opened anew."""
+        self._intervals.clear()
+        self._last_ns = None
+        self._pending = 0
+
+    def gap(self, captured_ns: int) -> int:
+        """Take in a capture time; return how many frames are now known to be lost before it."""
+        if self._last_ns is None:
+            self._last_ns = captured_ns
+            return 0
+        interval_ns = captured_ns - self._last_ns
+        self._last_ns = captured_ns
+        known = len(self._intervals) >= KNOWN_INTERVALS // 2
+        period_ns = median(self._intervals) if known else 0.0
+        self._intervals.append(interval_ns)
+        if not period_ns:
+            return 0
+        if interval_ns < period_ns / 2:
+            self._pending = max(self._pending - 1, 0)
+            return 0
+        lost, self._pending = self._pending, 0
+        if interval_ns >= LONG * period_ns:
+            self._pending = round(interval_ns / period_ns) - 1
+        return lost

@@ -1,0 +1,26 @@
+"""The base of everything a device's YAML can hold: strict, frozen, described."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+
+class Options(BaseModel):
+    """A part of the device YAML.
+
+    Unknown keys are errors, values cannot change once read, and every field carries a
+    description: the reference in the README and the editors' schema are made from them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _against_the_yaml(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    path = path.expanduser()
+    return path if folder is None or path.is_absolute() else Path(folder) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_against_the_yaml)]
+"""A path, relative to the folder of the YAML file that names it."""

@@ -1,0 +1,30 @@
+"""Finds what a room offers: every module of the package is one plugin, one file each."""
+
+import importlib
+import pkgutil
+from typing import Annotated, Any, Union, get_args
+
+from pydantic import Field
+
+from edge.options import Options
+
+
+def options_of(package: str, base: type[Options]) -> dict[str, type[Options]]:
+    """Return the options classes of a room, by the `type:` that chooses them.
+
+    A plugin is a module of `package` with one subclass of `base` whose field `type` is a
+    `Literal` of one name.
+    """
+    found: dict[str, type[Options]] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, base) and value is not base:
+                (name,) = get_args(value.model_fields["type"].annotation)
+                found[name] = value
+    return dict(sorted(found.items()))
+
+
+def chosen_by_type(package: str, base: type[Options]) -> Any:
+    """Return the annotation of a field that holds any plugin's options, told by `type:`."""
+    classes = tuple(options_of(package, base).values())
+    return Annotated[Union[classes], Field(discriminator="type")]  # noqa: UP007

@@ -1,0 +1,1 @@
+"""Where frames come from, one file each; heavy imports only inside functions."""

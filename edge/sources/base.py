@@ -1,0 +1,85 @@
+"""What a source is: options from the YAML, and an object that delivers frames."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from edge.options import Options
+
+if TYPE_CHECKING:
+    import threading
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Grabbed:
+    """A frame that was taken but not yet decoded."""
+
+    number: int
+    """The source's frame number; it has gaps where frames were lost."""
+    captured_ns: int
+    """Capture time, monotonic nanoseconds."""
+    name: str = ""
+    """What a person would call it: a file's path; empty where there is nothing to say."""
+    truth: str | None = None
+    """The true label, where the source was asked to know it."""
+
+
+class SourceOptions(Options, abc.ABC):
+    """What all sources have in common; each says its own `type`."""
+
+    type: str = Field(description="Kind of source.")
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a rate of its own, so that the newest frame wins."""
+        return True
+
+    def verify(self) -> None:
+        """Check what can be known before the start, for `edge check`.
+
+        Raises SourceError for what is certainly wrong; a camera that is not there may come.
+        """
+
+    @abc.abstractmethod
+    def make(self) -> Source:
+        """Return the source these options describe, not yet opened."""
+
+
+class Source(abc.ABC):
+    """Delivers frames, one call of `grab` and at most one of `retrieve` for each.
+
+    It is used by one thread. `open` may be called again after `close`, when a source that
+    went away is tried anew: frame numbers go on from where they were.
+    """
+
+    lost = 0
+    """Frames that were due by the source's own clock and that nobody could take, in all."""
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Begin. Raises SourceError, saying what is missing and what to do."""
+
+    @abc.abstractmethod
+    def grab(self, stop: threading.Event) -> Grabbed | None:
+        """Wait for the next frame and take it; None at the end, or when `stop` was set.
+
+        Raises SourceError when the source went away.
+        """
+
+    @abc.abstractmethod
+    def retrieve(self) -> NDArray[Any] | bytes:
+        """Decode the frame grabbed last.
+
+        Returns pixels (uint8, height x width x 3, BGR), or data that is the model's input
+        already: an array of its shape, or its raw bytes. The memory is the source's and is
+        written again by the next call. Raises FrameError when just this frame is bad.
+        """
+
+    def close(self) -> None:
+        """Let go of what `open` took; harmless when there is nothing."""

@@ -1,0 +1,117 @@
+"""A camera through V4L2 and OpenCV."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from edge.errors import FrameError, SourceError
+from edge.latency.stalls import StallWatch
+from edge.sources.base import Grabbed, Source, SourceOptions
+
+if TYPE_CHECKING:
+    import threading
+
+    from numpy.typing import NDArray
+
+OLDEST_STAMP_NS = 2_000_000_000  # a driver's timestamp further back is of another clock
+
+
+class CameraOptions(SourceOptions):
+    """A camera through V4L2."""
+
+    type: Literal["camera"] = Field(description="A camera through V4L2 (USB, or a Pi's legacy).")
+    device: str | int = Field(
+        default="/dev/video0",
+        description="Device node, best a stable one from /dev/v4l/by-id/, or its number.",
+    )
+    width: int = Field(default=1280, ge=16, le=8192, description="Width asked of the camera.")
+    height: int = Field(default=720, ge=16, le=8192, description="Height asked of the camera.")
+    fps: float = Field(default=30, gt=0, le=1000, description="Frames a second asked of it.")
+    fourcc: str = Field(
+        default="MJPG",
+        pattern=r"^[\x21-\x7e ]{4}$",
+        description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
+    )
+
+    def make(self) -> Source:
+        """Return the source these options describe, not yet opened."""
+        return Camera(self)
+
+
+class Camera(Source):
+    """Grabs without decoding; decodes into one buffer when asked."""
+
+    def __init__(self, options: CameraOptions) -> None:
+        self._options = options
+        device = options.device
+        self._node = Path(f"/dev/video{device}" if isinstance(device, int) else device)
+        self._stalls = StallWatch()
+        self._number = -1
+        self._frame: NDArray[Any] | None = None
+        self._capture: Any = None
+
+    def open(self) -> None:
+        """Open the device node and ask for size, rate and format."""
+        import cv2
+
+        if not self._node.exists():
+            raise SourceError(f"{self._node}: there is no such camera; `ls /dev/v4l/by-id` lists")
+        if not os.access(self._node, os.R_OK | os.W_OK):
+            raise SourceError(
+                f"{self._node}: no permission; add the user to the group video "
+                "(`sudo usermod -aG video USER`) and log in again"
+            )
+        capture = cv2.VideoCapture(str(self._node), cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise SourceError(f"{self._node}: is no camera that V4L2 can open, or is in use")
+        options = self._options
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*options.fourcc))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.height)
+        capture.set(cv2.CAP_PROP_FPS, options.fps)
+        self._capture = capture
+        self._stalls.restart()
+
+    def grab(self, stop: threading.Event) -> Grabbed | None:
+        """Wait for the driver's next buffer; its own timestamp is the capture time."""
+        import cv2
+
+        if stop.is_set():
+            return None
+        if not self._capture.grab():
+            raise SourceError(f"{self._node}: gives no more frames; was it unplugged?")
+        captured_ns = driver_stamp(
+            self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns=time.monotonic_ns()
+        )
+        gap = self._stalls.gap(captured_ns)
+        self.lost += gap
+        self._number += 1 + gap
+        return Grabbed(self._number, captured_ns)
+
+    def retrieve(self) -> NDArray[Any]:
+        """Decode the frame grabbed last."""
+        ok, self._frame = self._capture.retrieve(self._frame)
+        if not ok or self._frame is None:
+            raise FrameError(f"{self._node}: a frame could not be decoded")
+        return self._frame
+
+    def close(self) -> None:
+        """Give the camera back."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+def driver_stamp(position_ms: float, *, now_ns: int) -> int:
+    """Return the capture time: the driver's where it is believable, else `now_ns`.
+
+    V4L2 stamps a buffer on the monotonic clock and OpenCV hands that on, in milliseconds,
+    as the position; some drivers leave it 0 or use another clock.
+    """
+    stamp_ns = round(position_ms * 1e6)
+    return stamp_ns if now_ns - OLDEST_STAMP_NS <= stamp_ns <= now_ns else now_ns

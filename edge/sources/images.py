@@ -1,0 +1,247 @@
+"""Image files, and files that hold a model's input, as frames."""
+
+from __future__ import annotations
+
+import glob
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from edge.errors import FrameError, SourceError
+from edge.options import FilePath
+from edge.sources.base import Grabbed, Source, SourceOptions
+from edge.sources.pacing import Pacer
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = frozenset(
+    [".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+)
+TENSOR_SUFFIXES = frozenset([".npy", ".bin"])
+KEPT_BYTES = 64 << 20  # decoded pictures of a looping source that stay in memory
+
+
+class ImagesOptions(SourceOptions):
+    """Pictures from files."""
+
+    type: Literal["images"] = Field(description="Pictures from files.")
+    path: FilePath | Annotated[list[FilePath], Field(min_length=1)] = Field(
+        description="A folder (all its images, by name, with sub-folders), a file, a glob, or a "
+        "list of these. Files named .npy and .bin hold a model's input as it is."
+    )
+    fps: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Frames a second: a live source. Without it each file is run once, in "
+        "order, and none is dropped.",
+    )
+    loop: bool = Field(default=False, description="Begin again after the last.")
+    truth: Literal["none", "folder", "name", "list"] = Field(
+        default="none",
+        description="Where the true label stands: the name of the file's `folder`; the file's "
+        "`name` up to the first _, or its stem; or a `list`, a text file beside the picture of "
+        "the same name with .txt, one label a line, a tile each.",
+    )
+    tile: int | None = Field(
+        default=None,
+        ge=1,
+        description="Each picture is a sheet of square tiles of so many pixels; every tile is "
+        "a frame, row by row.",
+    )
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a rate of its own."""
+        return self.fps is not None
+
+    @model_validator(mode="after")
+    def _lists_go_with_sheets(self) -> Self:
+        if self.truth == "list" and self.tile is None:
+            raise ValueError("`truth: list` goes with `tile`: it names the true label of each tile")
+        return self
+
+    def verify(self) -> None:
+        """Find the files, as far as that can be said before the start."""
+        for path in self.path if isinstance(self.path, list) else [self.path]:
+            find_files(path)
+
+    def make(self) -> Source:
+        """Return the source these options describe, not yet opened."""
+        return Images(self)
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the files that a path stands for: itself, a folder's images, a glob's matches.
+
+    Raises SourceError when there is none.
+    """
+    if path.is_dir():
+        kinds = IMAGE_SUFFIXES | TENSOR_SUFFIXES
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in kinds and p.is_file())
+        if not found:
+            raise SourceError(f"{path}: holds no images ({', '.join(sorted(kinds))})")
+        return found
+    if path.exists():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if not found:
+        raise SourceError(f"{path}: no such file or folder, and as a glob it matches nothing")
+    return [file for match in found for file in find_files(match)]
+
+
+def read_frame(path: Path) -> NDArray[Any] | bytes:
+    """Read a file: pixels (uint8, height x width x 3, BGR), an array (.npy) or bytes (.bin).
+
+    Raises FrameError when it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".bin":
+            return path.read_bytes()
+        if suffix == ".npy":
+            return _read_array(path)
+        return _read_picture(path)
+    except OSError as error:
+        raise FrameError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it is empty"
+        raise FrameError(f"{path}: is no .npy array: {reason}") from error
+    return array
+
+
+def _read_picture(path: Path) -> NDArray[Any]:
+    import cv2
+    import numpy as np
+
+    data = np.fromfile(path, np.uint8)
+    if not data.size:
+        raise FrameError(f"{path}: is empty (0 bytes)")
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise FrameError(f"{path}: cannot be decoded: {error.err}") from error
+    if picture is None:
+        raise FrameError(f"{path}: is no image that OpenCV can read, or is damaged")
+    return picture
+
+
+class Images(Source):
+    """Goes through files, and through the tiles of each where they are sheets."""
+
+    def __init__(self, options: ImagesOptions) -> None:
+        self._options = options
+        self._pacer = Pacer(options.fps) if options.fps is not None else None
+        self._kept: dict[Path, NDArray[Any]] = {}
+        self._kept_bytes = 0
+        self._number = -1
+
+    def open(self) -> None:
+        """Find the files."""
+        paths = self._options.path if isinstance(self._options.path, list) else [self._options.path]
+        self._files = [file for path in paths for file in find_files(path)]
+        self._frames = self._walk()
+
+    def grab(self, stop: threading.Event) -> Grabbed | None:
+        """Take the next file or tile, waiting until it is due where the source has a rate."""
+        step, captured_ns = 1, 0
+        if self._pacer is not None:
+            due = self._pacer.next(stop)
+            if due is None:
+                return None
+            number, captured_ns = due
+            step = number - self._number
+            self.lost = self._pacer.lost
+        if stop.is_set():
+            return None
+        for _ in range(step):  # frames that were lost are passed over, as a camera's are
+            self._number += 1
+            self._at = next(self._frames, None)
+            if self._at is None:
+                return None
+        path, tile, truth = self._at  # type: ignore[misc]
+        name = str(path) if tile is None else f"{path}#{tile}"
+        return Grabbed(self._number, captured_ns or time.monotonic_ns(), name, truth)
+
+    def retrieve(self) -> NDArray[Any] | bytes:
+        """Read the file, or cut out the tile, that was grabbed last."""
+        path, tile, _ = self._at  # type: ignore[misc]
+        picture = self._read(path)
+        if tile is None:
+            return picture
+        side = self._options.tile or 1
+        row, column = divmod(tile, picture.shape[1] // side)  # type: ignore[union-attr]
+        return picture[row * side : (row + 1) * side, column * side : (column + 1) * side]  # type: ignore[call-overload,no-any-return]
+
+    def _walk(self) -> Iterator[tuple[Path, int | None, str | None]]:
+        """Every file, or every tile of every file, with its true label where it is asked for."""
+        while True:
+            for path in self._files:
+                if self._options.tile is None:
+                    yield path, None, self._truth(path)
+                else:
+                    yield from self._tiles(path, self._options.tile)
+            if not self._options.loop:
+                return
+
+    def _tiles(self, path: Path, side: int) -> Iterator[tuple[Path, int, str | None]]:
+        try:
+            sheet = self._read(path)
+        except FrameError as error:
+            raise SourceError(str(error)) from error
+        if isinstance(sheet, bytes) or min(sheet.shape[:2]) < side:
+            raise SourceError(f"{path}: is no sheet of tiles of {side} pixels")
+        tiles = (sheet.shape[0] // side) * (sheet.shape[1] // side)
+        truths: list[str] | list[None] = [None] * tiles
+        if self._options.truth == "list":
+            truths = _true_labels(path.with_suffix(".txt"), tiles)
+        elif self._options.truth != "none":
+            truths = [self._truth(path) or ""] * tiles
+        for tile, truth in enumerate(truths):
+            yield path, tile, truth
+
+    def _truth(self, path: Path) -> str | None:
+        if self._options.truth == "folder":
+            return path.parent.name
+        if self._options.truth == "name":
+            return path.stem.split("_", 1)[0]
+        return None
+
+    def _read(self, path: Path) -> NDArray[Any] | bytes:
+        """Read a file, from memory where it comes round again and there is room to keep it."""
+        if path in self._kept:
+            return self._kept[path]
+        frame = read_frame(path)
+        again = self._options.loop or self._options.tile is not None
+        if again and not isinstance(frame, bytes) and self._room_for(frame.nbytes):
+            self._kept[path] = frame
+            self._kept_bytes += frame.nbytes
+        return frame
+
+    def _room_for(self, nbytes: int) -> bool:
+        return self._kept_bytes + nbytes <= KEPT_BYTES
+
+
+def _true_labels(path: Path, tiles: int) -> list[str]:
+    try:
+        labels = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: the true labels cannot be read: {error}") from error
+    if len(labels) != tiles:
+        raise SourceError(f"{path}: names {len(labels)} labels for a sheet of {tiles} tiles")
+    return labels
+

@@ -1,0 +1,45 @@
+"""The clock of a source that has a rate but no hardware: frames are due on time or lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+
+
+class Pacer:
+    """Says which frame is due when.
+
+    A frame's capture time is the moment it was due, however late we look: a stall is then
+    part of that frame's latency. Frames that fell due before it and were never taken are
+    lost, and counted here; each frame is one or the other.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.period_ns = round(1e9 / fps)
+        self.lost = 0
+        self._start_ns = 0
+        self._last: int | None = None
+
+    def next(self, stop: threading.Event) -> tuple[int, int] | None:
+        """Wait for the next frame: its index and the time it was due, in monotonic ns.
+
+        None when `stop` was set meanwhile.
+        """
+        now_ns = time.monotonic_ns()
+        if self._last is None:
+            self._start_ns = now_ns
+            self._last = 0
+            return 0, now_ns
+        newest = math.floor((now_ns - self._start_ns) / self.period_ns)
+        index = max(self._last + 1, newest)
+        due_ns = self._start_ns + index * self.period_ns
+        while (early_ns := due_ns - time.monotonic_ns()) > 0:
+            if stop.wait(early_ns / 1e9):
+                return None
+        self.lost += index - self._last - 1
+        self._last = index
+        return index, due_ns

@@ -1,0 +1,149 @@
+"""A video file, or a stream from the network, through OpenCV and FFmpeg."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from edge.errors import FrameError, SourceError
+from edge.sources.base import Grabbed, Source, SourceOptions
+from edge.sources.pacing import Pacer
+
+if TYPE_CHECKING:
+    import threading
+
+    from numpy.typing import NDArray
+
+TIMEOUT_MS = 10_000  # for opening a stream, and for each read from it
+
+
+class VideoOptions(SourceOptions):
+    """A video file or a network stream."""
+
+    type: Literal["video"] = Field(description="A video file or a network stream.")
+    path: str = Field(description="A file, or a URL such as rtsp://HOST/PATH or http://HOST/PATH.")
+    fps: float | Literal["file"] | None = Field(
+        default="file",
+        description="Pace of a file: its own (`file`), a number of frames a second, or `null`: "
+        "as fast as possible, no frame dropped. A stream sets its own pace.",
+    )
+    loop: bool = Field(default=False, description="Begin a file again after its last frame.")
+
+    @field_validator("path")
+    @classmethod
+    def _against_the_yaml(cls, value: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get("folder")
+        if "://" in value or folder is None:
+            return value
+        return str(Path(folder) / Path(value).expanduser())
+
+    @field_validator("fps")
+    @classmethod
+    def _positive(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and not 0 < value <= 10_000:  # noqa: PLR2004
+            raise ValueError("must be more than 0 and at most 10000")
+        return value
+
+    @property
+    def stream(self) -> bool:
+        """Whether it comes from the network."""
+        return "://" in self.path
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a rate of its own."""
+        return self.stream or self.fps is not None
+
+    def verify(self) -> None:
+        """See that a file is there; a stream may come later."""
+        if not self.stream and not Path(self.path).is_file():
+            raise SourceError(f"{self.path}: there is no such video file")
+
+    def make(self) -> Source:
+        """Return the source these options describe, not yet opened."""
+        return Video(self)
+
+
+class Video(Source):
+    """Reads a file at a pace or on demand, and a stream as it comes."""
+
+    def __init__(self, options: VideoOptions) -> None:
+        self._options = options
+        self._shown = _without_password(options.path)
+        self._number = -1
+        self._frame: NDArray[Any] | None = None
+        self._capture: Any = None
+        self._pacer: Pacer | None = None
+
+    def open(self) -> None:
+        """Open the file or stream."""
+        import cv2
+
+        if not self._options.stream and not Path(self._options.path).is_file():
+            raise SourceError(f"{self._shown}: there is no such video file")
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS]
+        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
+        capture = cv2.VideoCapture(self._options.path, cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            kind = "stream answers" if self._options.stream else "video can be read"
+            raise SourceError(f"{self._shown}: no {kind} there (FFmpeg)")
+        self._capture = capture
+        if self._pacer is None and not self._options.stream and self._options.fps is not None:
+            own = float(capture.get(cv2.CAP_PROP_FPS))
+            fps = self._options.fps if self._options.fps != "file" else own if own > 0 else 25.0
+            self._pacer = Pacer(fps)
+
+    def grab(self, stop: threading.Event) -> Grabbed | None:
+        """Take the next frame: when it is due, when the stream gives it, or at once."""
+        step, captured_ns = 1, 0
+        if self._pacer is not None:
+            due = self._pacer.next(stop)
+            if due is None:
+                return None
+            number, captured_ns = due
+            step = number - self._number
+            self.lost = self._pacer.lost
+        if stop.is_set():
+            return None
+        for _ in range(step):
+            if not self._advance():
+                return None
+            self._number += 1
+        return Grabbed(self._number, captured_ns or time.monotonic_ns())
+
+    def _advance(self) -> bool:
+        """Grab one frame, from the beginning again where that is asked; False at the end."""
+        if self._capture.grab():
+            return True
+        if self._options.stream:
+            raise SourceError(f"{self._shown}: the stream ended or fell silent")
+        if not self._options.loop or self._number < 0:
+            return False
+        self.close()
+        self.open()
+        return bool(self._capture.grab())
+
+    def retrieve(self) -> NDArray[Any]:
+        """Convert the frame grabbed last to BGR."""
+        ok, self._frame = self._capture.retrieve(self._frame)
+        if not ok or self._frame is None:
+            raise FrameError(f"{self._shown}: frame {self._number} could not be decoded")
+        return self._frame
+
+    def close(self) -> None:
+        """Let go of the file or stream."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+def _without_password(path: str) -> str:
+    """Return the path as it may stand in a log: a camera's URL often holds its password."""
+    if "@" not in path or "://" not in path:
+        return path
+    url = urlsplit(path)
+    return url._replace(netloc="***@" + url.netloc.rpartition("@")[2]).geturl()
