@@ -66,10 +66,7 @@ class Classification:
         8-bit specification. Of equal scores the lower index comes first.
         """
         scores = tensors[0].reshape(-1)
-        if self._top_k == 1:
-            best = [int(scores.argmax())]
-        else:
-            best = self._best(scores)
+        best = [int(scores.argmax())] if self._top_k == 1 else self._best(scores)
         return [
             {
                 "label": self._labels[index],

@@ -59,7 +59,7 @@ class Raw:
 
 
 def _real_values(spec: TensorSpec, tensor: NDArray[Any]) -> list[float] | list[int]:
-    """real = scale * (quantized - zero_point); tensors without a scale stay as they are."""
+    """As real = scale * (quantized - zero_point); a tensor without a scale stays as it is."""
     flat = tensor.reshape(-1)
     if not spec.scale:
         return flat.tolist()  # type: ignore[no-any-return]

@@ -81,5 +81,5 @@ class Source(abc.ABC):
         written again by the next call. Raises FrameError when just this frame is bad.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most sources hold nothing
         """Let go of what `open` took; harmless when there is nothing."""

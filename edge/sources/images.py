@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from typing_extensions import Self
 
 from edge.errors import FrameError, SourceError
 from edge.options import FilePath
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 IMAGE_SUFFIXES = frozenset(
     [".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
@@ -91,7 +91,7 @@ def find_files(path: Path) -> list[Path]:
         return found
     if path.exists():
         return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
     if not found:
         raise SourceError(f"{path}: no such file or folder, and as a glob it matches nothing")
     return [file for match in found for file in find_files(match)]
@@ -244,4 +244,3 @@ def _true_labels(path: Path, tiles: int) -> list[str]:
     if len(labels) != tiles:
         raise SourceError(f"{path}: names {len(labels)} labels for a sheet of {tiles} tiles")
     return labels
-

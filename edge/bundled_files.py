@@ -1,0 +1,19 @@
+"""Finds what travels with the package: the demo's model and configuration.
+
+In a checkout they lie in the top-level folders `models/` and `device_configs/`; in the wheel
+the same two folders lie in `edge/bundled/`.
+"""
+
+from pathlib import Path
+
+from edge.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(relative: str) -> Path:
+    """Return the path of a bundled file. Raises ConfigError when it is in neither place."""
+    for root in (PACKAGE / "bundled", PACKAGE.parent):
+        if (root / relative).is_file():
+            return root / relative
+    raise ConfigError(f"{relative} did not come with this installation: install the wheel again")

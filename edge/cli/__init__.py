@@ -1,0 +1,38 @@
+"""The command `edge`: one file a command; each imports late, so that `--help` is instant."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from edge import __version__
+from edge.errors import EdgeError
+
+COMMANDS = ("run", "check", "infer", "inspect", "demo", "schema")
+
+EPILOG = """exit status: 0 done, 1 failed at run time, 2 wrong usage or configuration"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="edge",
+        description="Inference on the device itself: int8 TFLite models, deadlines, MQTT.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"edge {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"edge.cli.{name}").add(subparsers)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except EdgeError as error:
+        print(f"edge {chosen.command}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"edge {chosen.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `edge ... | head`
+        sys.stderr.close()
+        return 1

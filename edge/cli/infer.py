@@ -1,0 +1,142 @@
+"""`edge infer`: predictions for files, once, without a daemon."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from edge.config.pipeline import Pipeline
+    from edge.wire import Done, Note
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "infer",
+        help="run a model over files",
+        description="Runs a model over images, folders of images, .npy arrays, and .bin files "
+        "that hold the raw bytes of the model's input.",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite file")
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="a file or folder")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes")
+    parser.add_argument("--top-k", type=int, default=3, metavar="K", help="classes (default 3)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.0, metavar="S", help="lowest score (default 0)"
+    )
+    parser.add_argument(
+        "--decode",
+        choices=("classification", "raw"),
+        default="classification",
+        help="what the output means (default classification)",
+    )
+    parser.add_argument("--resize", choices=("stretch", "letterbox", "crop"), default="stretch")
+    parser.add_argument("--engine", choices=("auto", "litert", "tflite-runtime"), default="auto")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--json", action="store_true", help="one JSON object an input, one a line")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the predictions of each input; 1 when one of them could not be run."""
+    from edge.sources.images import find_files
+    from edge.supervisor.trial import records
+    from edge.wire import Done, Note
+
+    try:
+        files = [file for path in args.inputs for file in find_files(path)]
+    except SourceError as error:
+        raise ConfigError(str(error)) from error
+    if not args.model.exists():
+        raise ConfigError(f"{args.model}: there is no such model file")
+    options = _options(args, files)
+    failed = 0
+    with _progress(len(files)) as advance:
+        for record in records("infer", options):
+            if isinstance(record, Done):
+                _print_result(record, as_json=args.json, whole_path=len(files) > 1)
+                advance()
+            elif isinstance(record, Note) and record.event == "frame_failed":
+                failed += 1
+                _print_failure(record, as_json=args.json)
+                advance()
+    return 1 if failed else 0
+
+
+def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
+    """The same pipeline the daemon would run, over these files."""
+    from pydantic import ValidationError
+
+    from edge.config.pipeline import Pipeline
+
+    decode: dict[str, Any] = {"type": args.decode}
+    if args.decode == "classification":
+        decode |= {"top_k": args.top_k, "threshold": args.threshold}
+    model = {
+        "path": args.model,
+        "labels": args.labels,
+        "engine": args.engine,
+        "threads": args.threads,
+        "resize": args.resize,
+    }
+    source = {"type": "images", "path": files}
+    try:
+        return Pipeline.model_validate({"source": source, "model": model, "decode": decode})
+    except ValidationError as error:
+        words = [f"--{e['loc'][-1]}: {e['msg']}".replace("_", "-") for e in error.errors()]
+        raise ConfigError("; ".join(words)) from error
+
+
+def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:
+    if as_json:
+        found = {
+            "input": done.name,
+            "predictions": done.predictions,
+            "inference_ms": round((done.inferred_ns - done.taken_ns) / 1e6, 3),
+        }
+        print(json.dumps(found, ensure_ascii=False), flush=True)
+        return
+    if whole_path:
+        print(done.name)
+    for prediction in done.predictions:
+        if "label" in prediction:
+            print(f"{prediction['score']:8.4f}  {prediction['index']:5d}  {prediction['label']}")
+        else:
+            print(f"{prediction['output']} {prediction['shape']}: {prediction['values']}")
+    if not done.predictions:
+        print("   no score reaches the threshold")
+
+
+def _print_failure(note: "Note", *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"input": note.details["file"], "error": note.message}), flush=True)
+    print(f"edge infer: {note.message}", file=sys.stderr)
+
+
+def _progress(total: int) -> Any:
+    """A progress bar on long jobs at a terminal; elsewhere nothing."""
+    import contextlib
+
+    if total < 10 or not sys.stderr.isatty() or sys.stdout.isatty():  # noqa: PLR2004
+        return contextlib.nullcontext(lambda: None)
+    return _bar(total)
+
+
+def _bar(total: int) -> Any:
+    import contextlib
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    @contextlib.contextmanager
+    def shown() -> Iterator[Callable[[], None]]:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("inferring", total=total)
+            yield lambda: progress.advance(task)
+
+    return shown()

@@ -1,0 +1,46 @@
+"""The device: what one YAML file describes."""
+
+import re
+import socket
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from edge.config.mqtt import Mqtt, topic_level
+from edge.config.pipeline import Pipeline
+from edge.options import Options
+
+RESERVED = ("command", "status", "info", "metrics", "events", "predictions")
+
+
+def _pipeline_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", value):
+        raise ValueError("must be letters, digits, - and _ (it is a level of the topics)")
+    if value in RESERVED:
+        raise ValueError(f"is a topic of its own; these names are taken: {', '.join(RESERVED)}")
+    return value
+
+
+class Telemetry(Options):
+    """How often figures are published."""
+
+    interval_s: float = Field(
+        default=10,
+        ge=0.5,
+        le=3600,
+        description="Seconds between two metrics messages: the window of their figures.",
+    )
+
+
+class Device(Options):
+    """One machine running one daemon."""
+
+    device: Annotated[str, AfterValidator(topic_level)] = Field(
+        default_factory=socket.gethostname,
+        description="Name of the device, a level of its topics; the host name if not given.",
+    )
+    mqtt: Mqtt = Field(default=Mqtt(), description="The broker that results go to.")
+    telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
+    pipelines: Annotated[
+        dict[Annotated[str, AfterValidator(_pipeline_name)], Pipeline], Field(min_length=1)
+    ] = Field(description="The pipelines by name; they run side by side.")

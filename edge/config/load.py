@@ -1,0 +1,139 @@
+"""Loads a device YAML: the whole way from a path to a `Device`, or to all that is wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+
+from edge.config.device import Device
+from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
+from edge.config.reference import (
+    Alternative,
+    alternatives,
+    alternatives_of,
+    is_model,
+    origin,
+    plugins,
+)
+from edge.config.yaml_file import MAX_BYTES, parse_yaml
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from edge.config.mqtt import Mqtt
+
+LONGEST_PASSWORD = 65_535  # bytes, the limit of MQTT
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
+    """Read a device YAML. Raises ConfigError with one problem a line, all of them."""
+    document = parse_yaml(_content(path, MAX_BYTES + 1), name=str(path), environ=environ)
+    device = None
+    found = list(_too_generous(document))
+    try:
+        device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        told = {problem.place for problem in found}
+        found += [p for p in model_problems(error, document) if p.place not in told]
+    except RuntimeError:  # Path.expanduser
+        found += _homeless(document)
+    problems = document.problems + [p for p in found if not document.doubts(p.place)]
+    if device is None or problems:
+        raise ConfigError(in_lines(problems, str(path)))
+    return device
+
+
+def read_password(mqtt: Mqtt) -> str | None:
+    """Return the broker's password, from where the YAML says. Raises ConfigError."""
+    if mqtt.password is not None:
+        return mqtt.password.get_secret_value()
+    if mqtt.password_file is None:
+        return None
+    field = "mqtt.password_file"  # the path is not told: somebody may put the password there
+    try:
+        with mqtt.password_file.open("rb") as file:
+            password = file.read(LONGEST_PASSWORD + 3).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{field}: holds no text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no path"
+        raise ConfigError(f"{field}: the file cannot be read: {reason}") from None
+    password = password.removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise ConfigError(f"{field}: the file is empty")
+    if len(password.encode()) > LONGEST_PASSWORD:
+        raise ConfigError(f"{field}: is longer than a password can be ({LONGEST_PASSWORD} bytes)")
+    return password
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a directory, not a YAML file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+
+
+def _too_generous(document: Document) -> Iterator[Problem]:
+    """Find what pydantic takes for a number: true as 1, `nan`, infinity."""
+    for place, value, choices in _leaves((), document.data, [(Device, [])]):
+        kinds = [kind for kind, _ in choices]
+        if str in kinds or bool in kinds or not {int, float}.intersection(kinds):
+            continue
+        if isinstance(value, bool) or not _finite(value):
+            yield Problem(document.line_of(place), place, must_be(place, document, choices))
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (ValueError, TypeError, OverflowError):
+        return True  # no number at all, which the models tell
+
+
+def _homeless(document: Document) -> Iterator[Problem]:
+    """Find the paths that begin with the home of nobody here."""
+    for place, value, _ in _leaves((), document.data, [(Device, [])]):
+        if isinstance(value, str) and value[:1] == "~" == os.path.expanduser(value)[:1]:  # noqa: PTH111
+            text = "begins with ~, the home of a user that is not known here"
+            yield Problem(document.line_of(place), place, text)
+
+
+def _leaves(
+    place: Place, value: Any, choices: list[Alternative]
+) -> Iterator[tuple[Place, Any, list[Alternative]]]:
+    """Every value that is no container, with the types it may have."""
+    if isinstance(value, list):
+        items = [get_args(kind)[0] for kind, _ in choices if origin(kind) is list]
+        for index, one in enumerate(value) if items else ():
+            yield from _leaves((*place, index), one, alternatives(items[0]))
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if below := _below(key, value, choices):
+                yield from _leaves((*place, key), one, below)
+    else:
+        yield place, value, choices
+
+
+def _below(key: str, parent: dict[str, Any], choices: list[Alternative]) -> list[Alternative]:
+    """Return the types that a key of a mapping may have; none where it is not known."""
+    named = plugins(choices)
+    if len(named) > 1:
+        chosen = parent.get("type")
+        choices = [(named[chosen], [])] if isinstance(chosen, str) and chosen in named else []
+    for kind, _ in choices:
+        if is_model(kind) and key in kind.model_fields:
+            return alternatives_of(kind.model_fields[key])
+        if origin(kind) is dict:
+            return alternatives(get_args(kind)[1])
+    return []

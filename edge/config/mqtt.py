@@ -1,0 +1,93 @@
+"""The broker, and who we are to it."""
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from typing_extensions import Self
+
+from edge.options import FilePath, Options
+
+DEFAULT_PORT = 1883
+EMBEDDED = re.compile(r"embedded(?::(\d{1,5}))?")
+
+
+def parse_broker(value: str) -> str:
+    """Return the value if it names a broker, else raise ValueError saying what does."""
+    if embedded := EMBEDDED.fullmatch(value):
+        if not 0 < int(embedded[1] or DEFAULT_PORT) < 65536:  # noqa: PLR2004
+            raise ValueError("the port must be 1 to 65535")
+        return value
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if url.scheme != "mqtt" or not url.hostname or port == 0:
+        raise ValueError("must be `mqtt://HOST[:PORT]` or `embedded`, a broker inside this daemon")
+    if url.username or url.password:
+        raise ValueError("must not hold a user or password: write them as `username`, `password`")
+    if url.path.strip("/") or url.query or url.fragment:
+        raise ValueError("must end after the port: the topic goes to `base_topic`")
+    return value
+
+
+def embedded_port(broker: str) -> int | None:
+    """Return the port the embedded broker is asked for, None where another broker is named."""
+    embedded = EMBEDDED.fullmatch(broker)
+    return int(embedded[1] or DEFAULT_PORT) if embedded else None
+
+
+def topic_level(value: str) -> str:
+    """Return the value if it can be one level of a topic, else raise ValueError."""
+    if not value or any(sign in value for sign in "/+#\0") or value.startswith("$"):
+        raise ValueError("must be one level of a topic: not empty, without / + # and no $ in front")
+    return value
+
+
+def _base_topic(value: str) -> str:
+    for level in value.split("/"):
+        topic_level(level)
+    return value
+
+
+class Mqtt(Options):
+    """The broker that results go to."""
+
+    broker: Annotated[str, AfterValidator(parse_broker)] = Field(
+        default="mqtt://127.0.0.1:1883",
+        description="`mqtt://HOST[:PORT]`, or `embedded` (`embedded:PORT`): a broker inside this "
+        "daemon, listening on 127.0.0.1 only.",
+    )
+    username: str | None = Field(default=None, description="User name at the broker.")
+    password: SecretStr | None = Field(
+        default=None,
+        description="Password, never in clear: `${NAME}` takes it from the environment.",
+    )
+    password_file: FilePath | None = Field(
+        default=None,
+        description="File that holds the password, such as a systemd credential: "
+        "`${CREDENTIALS_DIRECTORY}/mqtt`.",
+    )
+    base_topic: Annotated[str, AfterValidator(_base_topic)] = Field(
+        default="edge", description="What all topics begin with."
+    )
+    keepalive_s: int = Field(
+        default=30, ge=5, le=3600, description="Seconds after which a silent link is found dead."
+    )
+    max_waiting: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Messages kept in memory while the broker is away; past that the oldest "
+        "prediction is dropped and counted.",
+    )
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("`password` and `password_file` exclude each other: keep one")
+        if self.username is None and (self.password or self.password_file):
+            raise ValueError("a password needs a `username` beside it")
+        return self

@@ -1,0 +1,84 @@
+"""The loaded interpreter: one input in, a forward pass, the outputs out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edge.engines.model_file import explain_load_failure
+from edge.errors import EngineError, ModelError
+from edge.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge.engines.choose import Choice
+
+MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+
+
+class Engine:
+    """An interpreter with its model loaded and its memory planned."""
+
+    def __init__(self, path: Path, choice: Choice, *, threads: int) -> None:
+        """Load the model. Raises ModelError, saying what is wrong with the file or fit."""
+        interpreter_class = _interpreter_class(choice.name)
+        try:
+            self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        # An interpreter raises whatever its C++ does: RuntimeError, ValueError, even
+        # UnicodeDecodeError while reading its own error message.
+        except Exception as error:
+            raise ModelError(explain_load_failure(path, str(error))) from error
+        self.inputs = [_spec(details) for details in self._interpreter.get_input_details()]
+        self.outputs = [_spec(details) for details in self._interpreter.get_output_details()]
+        if len(self.inputs) != 1:
+            raise ModelError(
+                f"{path}: takes {len(self.inputs)} inputs ({', '.join(map(str, self.inputs))}); "
+                "only models with one input can be run"
+            )
+        self._path = path
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = [d["index"] for d in self._interpreter.get_output_details()]
+
+    def run(self, tensor: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the forward pass on a tensor of the input's shape and dtype.
+
+        Returns copies of the output tensors, still quantized. Raises ModelError when the
+        model itself fails.
+        """
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input, tensor)
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self._path}: the forward pass failed: {reason}") from error
+        return [interpreter.get_tensor(index) for index in self._output]
+
+
+def _interpreter_class(name: str) -> Any:
+    try:
+        return importlib.import_module(MODULES[name]).Interpreter
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        hint = "; tflite-runtime needs numpy < 2" if name == "tflite-runtime" else ""
+        raise EngineError(
+            f"the engine {name} is installed but cannot be loaded: {reason}{hint}"
+        ) from error
+
+
+def _spec(details: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = details["quantization"]
+    return TensorSpec(
+        name=str(details["name"]),
+        shape=tuple(int(extent) for extent in details["shape"]),
+        dtype=str(details["dtype"].__name__),
+        scale=float(scale),
+        zero_point=int(zero_point),
+    )

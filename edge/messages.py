@@ -1,0 +1,269 @@
+"""What is said on each MQTT topic: the dataclass is the documentation of the payload.
+
+Every payload is one JSON object, but for `status`, which is the bare word. Times named `_at`
+are UTC in ISO 8601 with milliseconds. This module imports nothing of ours.
+"""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+ONLINE, OFFLINE = "online", "offline"
+STAGES = ("capture", "wait", "preprocess", "inference", "decode")
+"""The stages between capture and result, in the order they are blamed in; they sum up to it."""
+
+
+def status_topic(base_topic: str, device: str) -> str:
+    """Return the topic of the retained word `online` or `offline`, which is also the will."""
+    return f"{base_topic}/{device}/status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What all payloads have in common."""
+
+    topic_name: ClassVar[str]
+    qos: ClassVar[int] = 1
+    retain: ClassVar[bool] = False
+
+    device: str
+    boot: str
+    """Changes with every start of the daemon."""
+
+    def topic(self, base_topic: str) -> str:
+        """Return the topic this message goes to."""
+        pipeline = getattr(self, "pipeline", None)
+        levels = [base_topic, self.device, *([pipeline] if pipeline else []), self.topic_name]
+        return "/".join(levels)
+
+    def to_json(self) -> bytes:
+        """Return the payload: UTF-8 JSON without insignificant white space."""
+        return json.dumps(
+            self, default=_fields_of, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Where one frame's time went, in milliseconds; the stages sum up to the total."""
+
+    total: float
+    """From capture to the decoded result."""
+    capture: float
+    """From the capture time until its pixels were in memory."""
+    wait: float
+    """From ready for the model until the model took it."""
+    preprocess: float
+    """Resize, colour, quantization."""
+    inference: float
+    """The forward pass, with input copied in and outputs copied out."""
+    decode: float
+    """From output tensors to predictions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(Message):
+    """`BASE/DEVICE/PIPELINE/predictions`: what the model said of one frame."""
+
+    topic_name: ClassVar[str] = "predictions"
+
+    pipeline: str
+    source: str
+    sequence: int
+    """Counts this pipeline's published results within the boot: 0, 1, 2, without gaps."""
+    frame: int
+    """The source's frame number; it has gaps where frames were dropped."""
+    file: str | None
+    """The file the frame came from, where it came from one."""
+    captured_at: str
+    clock_synced: bool
+    """Whether the device's clock was set when this was written; a Pi starts in the past."""
+    model: str
+    """The model's file name."""
+    model_digest: str
+    """SHA-256 of the model's file, in hex."""
+    predictions: list[dict[str, Any]]
+    """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
+    truth: str | None
+    """The true label, where the source knows it."""
+    latency_ms: Latency
+    deadline_ms: float
+    deadline_met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """A distribution in milliseconds; null where the sample is too small to say."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    """Null below 100 samples."""
+    max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution(Percentiles):
+    """A distribution in milliseconds with its histogram, so that windows and devices merge."""
+
+    p99_9: float | None
+    """Null below 1,000 samples."""
+    hdr: str
+    """The histogram in microseconds: HdrHistogram's V2 compressed encoding, base64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """Frames that got no result, each counted once, by where they were lost."""
+
+    mailbox: int
+    """Replaced by a newer frame before the model was free: normal where the camera is faster."""
+    deadline: int
+    """Past their deadline before the forward pass (`on_late: drop`)."""
+    source: int
+    """Due by the source's clock but never taken: this process or the machine stood still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(Message):
+    """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`."""
+
+    topic_name: ClassVar[str] = "metrics"
+    qos: ClassVar[int] = 0
+
+    pipeline: str
+    at: str
+    clock_synced: bool
+    window_s: float
+    """What the plain figures are about; `_total` ones are since the daemon's start."""
+    frames: int
+    """Results in the window."""
+    frames_total: int
+    fps: float
+    dropped: Dropped
+    dropped_total: Dropped
+    failed: int
+    """Frames that could not be read or decoded."""
+    failed_total: int
+    deadline_ms: float
+    deadline_misses: int
+    """Results that came too late, and frames dropped for it."""
+    deadline_misses_total: int
+    deadline_blame: dict[str, int]
+    """The misses by the stage that spent the most over its usual time."""
+    latency_ms: Distribution
+    """Capture to result, in the window."""
+    latency_recent_ms: Distribution
+    """The same over the last five minutes."""
+    latency_total_ms: Distribution
+    """The same since start."""
+    stages_ms: dict[str, Percentiles]
+    """Each stage in the window."""
+    acknowledged_ms: Percentiles
+    """Capture to the broker's acknowledgement, in the window."""
+    rss_bytes: int | None
+    """Resident memory of the worker; null while there is none."""
+    supervisor_rss_bytes: int
+    waiting: int
+    """Messages of all pipelines in memory because the broker has not acknowledged them."""
+    undelivered_total: int
+    """Messages given up since start because the broker was away for too long."""
+
+
+EventName = Literal[
+    "started",
+    "stopped",
+    "model_loaded",
+    "pipeline_failed",
+    "source_lost",
+    "source_back",
+    "source_ended",
+    "frame_failed",
+    "worker_died",
+    "worker_restarted",
+    "deadline_missed",
+    "reloaded",
+    "reload_failed",
+    "broker_back",
+    "twin_found",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Message):
+    """`BASE/DEVICE/PIPELINE/events`, or `BASE/DEVICE/events`: something happened."""
+
+    topic_name: ClassVar[str] = "events"
+
+    pipeline: str | None
+    at: str
+    clock_synced: bool
+    event: EventName
+    message: str
+    """One sentence for a person."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """The model a pipeline runs, as its engine sees it."""
+
+    file: str
+    digest: str
+    """SHA-256 of the file, in hex."""
+    size_bytes: int
+    inputs: list[str]
+    outputs: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """The interpreter a pipeline runs on."""
+
+    name: str
+    version: str
+    reason: str
+    """Why this one was chosen."""
+    threads: int
+    init_ms: float
+    """Loading the model and planning its memory."""
+    first_invoke_ms: float
+    """The first forward pass, cold; it is in no other figure."""
+    warm_up_frames: int
+    """Forward passes before the first frame; they are in no other figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineInfo:
+    """One pipeline as it is configured and as it came up."""
+
+    state: Literal["starting", "running", "failed", "ended", "stopped"]
+    source: str
+    deadline_ms: float
+    on_late: str
+    decoder: str
+    model: ModelInfo | None
+    engine: EngineInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info(Message):
+    """`BASE/DEVICE/info`, retained: who this is and what it runs."""
+
+    topic_name: ClassVar[str] = "info"
+    retain: ClassVar[bool] = True
+
+    at: str
+    clock_synced: bool
+    version: str
+    python: str
+    machine: str
+    packages: dict[str, str]
+    pipelines: dict[str, PipelineInfo]

@@ -1,0 +1,1 @@
+"""The daemon: keeps the workers, counts, publishes. No cv2, no engine, no numpy."""

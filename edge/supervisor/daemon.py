@@ -1,0 +1,257 @@
+"""The daemon: pipelines side by side, one outlet, figures at intervals, signals in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import signal
+import sys
+import time
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.config.load import read_password
+from edge.config.mqtt import embedded_port
+from edge.errors import ConfigError
+from edge.messages import Info
+from edge.supervisor import clock
+from edge.supervisor.broker import EmbeddedBroker
+from edge.supervisor.identity import new_boot
+from edge.supervisor.log import log
+from edge.supervisor.notify import notify, watchdog_interval_s
+from edge.supervisor.outlet import Outlet
+from edge.supervisor.pipeline import SupervisedPipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.config.device import Device
+
+STOP_LIMIT_S = 5.0
+PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "paho-mqtt")
+
+
+class Daemon:
+    """Runs a device until it is stopped, or until all its sources have ended."""
+
+    def __init__(
+        self,
+        read_config: Callable[[], Device],
+        *,
+        broker: str | None = None,
+        max_seconds: float | None = None,
+        max_frames: int | None = None,
+    ) -> None:
+        """`read_config` reads the YAML, now and at each reload; `broker` overrules the YAML's.
+
+        Raises ConfigError as `read_config` does.
+        """
+        self._read_config = read_config
+        self._broker = broker
+        self._max_seconds = max_seconds
+        self._max_frames = max_frames
+        self._device = read_config()
+        self._boot = new_boot()
+        self._pipelines: dict[str, SupervisedPipeline] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._failed = False
+        self._reloading: asyncio.Task[None] | None = None
+        self._embedded = contextlib.ExitStack()
+
+    async def run(self) -> int:
+        """Run to the end; return the exit status: 1 when a pipeline could not do its work.
+
+        Raises ConfigError or SinkError when it cannot even begin.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        if self._max_seconds is not None:
+            self._loop.call_later(self._max_seconds, self._stop.set)
+        with self._embedded:
+            return await self._run()
+
+    async def _run(self) -> int:
+        self._outlet = self._new_outlet(self._device)
+        self._outlet.start()
+        self._outlet.tell("started", f"edge {__version__} began", version=__version__)
+        for name in self._device.pipelines:
+            self._start(name)
+        notify("READY=1", f"STATUS={self._status()}")
+        chores = [
+            self._loop.create_task(chore())
+            for chore in (self._telemetry, self._keep_info, self._keep_watchdog)
+        ]
+        await self._stop.wait()
+        return await self._end(chores)
+
+    def _new_outlet(self, device: Device) -> Outlet:
+        """Return the way to the broker of this configuration, starting an embedded one."""
+        broker = self._broker or device.mqtt.broker
+        password = read_password(device.mqtt)
+        if port := embedded_port(broker):
+            self._embedded.close()
+            broker = self._embedded.enter_context(EmbeddedBroker(port)).url
+        return Outlet(
+            device, broker=broker, password=password, boot=self._boot, changed=self._changed.set
+        )
+
+    def _start(self, name: str) -> None:
+        pipeline = SupervisedPipeline(
+            name, self._device.pipelines[name], self._outlet, max_frames=self._max_frames
+        )
+        self._pipelines[name] = pipeline
+        self._running[name] = self._loop.create_task(pipeline.run())
+        self._running[name].add_done_callback(lambda _task: self._stop_when_all_ended())
+        self._changed.set()
+
+    def _stop_when_all_ended(self) -> None:
+        """End when nothing is left to do: every source has ended, or its pipeline failed."""
+        states = [pipeline.state for pipeline in self._pipelines.values()]
+        if self._reloading is None and all(state in ("ended", "failed") for state in states):
+            self._failed = self._failed or "failed" in states
+            self._stop.set()
+
+    async def _end(self, chores: list[asyncio.Task[None]]) -> int:
+        """Stop in order: workers, last figures, what still waits for the broker, offline."""
+        notify("STOPPING=1")
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
+        await asyncio.gather(*self._running.values())
+        self._report()
+        self._outlet.tell("stopped", "the daemon ends in order")
+        await self._outlet.stop(STOP_LIMIT_S)
+        self._summarize()
+        return 1 if self._failed else 0
+
+    def _summarize(self) -> None:
+        for name, pipeline in self._pipelines.items():
+            figures = pipeline.figures
+            histogram = figures.latency_total
+            log(
+                logging.INFO,
+                "summary",
+                pipeline=name,
+                frames=figures.total.frames,
+                p50_ms=histogram.percentile(50) / 1000,
+                p99_ms=(histogram.supported_percentile(99) or 0) / 1000 or None,
+                max_ms=histogram.max / 1000,
+                misses=figures.total.misses,
+                failed=figures.total.failed,
+                dropped=dict(figures.total.dropped),
+            )
+
+    async def _telemetry(self) -> None:
+        """Publish figures every interval, on a grid that does not drift."""
+        due = time.monotonic()
+        while True:
+            due = max(due + self._device.telemetry.interval_s, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            self._report()
+
+    def _report(self) -> None:
+        self._outlet.clock_synced = clock.synced()
+        for pipeline in self._pipelines.values():
+            self._outlet.send(pipeline.metrics())
+        notify(f"STATUS={self._status()}")
+
+    def _status(self) -> str:
+        """One line for `systemctl status`."""
+        broker = "connected to" if self._outlet.connected else "waiting for"
+        words = [f"{name} {pipeline.state}" for name, pipeline in self._pipelines.items()]
+        return f"{', '.join(words)}; {broker} {self._outlet.address}"
+
+    async def _keep_info(self) -> None:
+        """Publish the info message whenever something in it has changed."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self._outlet.send(self._info())
+            notify(f"STATUS={self._status()}")
+            self._stop_when_all_ended()
+
+    def _info(self) -> Info:
+        return Info(
+            device=self._device.device,
+            boot=self._boot,
+            at=clock.utc(),
+            clock_synced=self._outlet.clock_synced,
+            version=__version__,
+            python=platform.python_version(),
+            machine=platform.machine(),
+            packages=_versions(),
+            pipelines={name: pipeline.info() for name, pipeline in self._pipelines.items()},
+        )
+
+    async def _keep_watchdog(self) -> None:
+        """Tell systemd that we live; it acts when this loop stalls."""
+        interval_s = watchdog_interval_s()
+        while interval_s is not None:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(interval_s)
+
+    def _reload_soon(self) -> None:
+        if self._reloading is None:
+            self._reloading = self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """Take the YAML as it is now; what did not change in it runs on undisturbed."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            device = self._read_config()
+            read_password(device.mqtt)
+        except ConfigError as error:
+            self._outlet.tell(
+                "reload_failed",
+                f"the old configuration stays in force: {error}",
+                level=logging.ERROR,
+            )
+        else:
+            await self._change_to(device)
+        finally:
+            self._reloading = None
+            notify("READY=1", f"STATUS={self._status()}")
+            self._stop_when_all_ended()
+
+    async def _change_to(self, device: Device) -> None:
+        old, self._device = self._device, device
+        gone = [
+            name
+            for name, pipeline in self._pipelines.items()
+            if device.pipelines.get(name) != pipeline.options or pipeline.state == "failed"
+        ]
+        await asyncio.gather(*(self._pipelines[name].stop() for name in gone))
+        for name in gone:
+            await self._running.pop(name)
+            self._outlet.send(self._pipelines.pop(name).metrics())
+        if (device.mqtt, device.device) != (old.mqtt, old.device):
+            await self._outlet.stop(STOP_LIMIT_S)
+            self._outlet = self._new_outlet(device)
+            self._outlet.start()
+            for pipeline in self._pipelines.values():
+                pipeline.outlet = self._outlet
+        added = [name for name in device.pipelines if name not in self._pipelines]
+        for name in added:
+            self._start(name)
+        self._changed.set()
+        kept = [name for name in self._pipelines if name not in added]
+        self._outlet.tell(
+            "reloaded", "the new configuration is in force", kept=kept, started=added, stopped=gone
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

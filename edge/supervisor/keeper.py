@@ -1,0 +1,201 @@
+"""Keeps one pipeline's worker running: starts it, hears it, replaces it when it dies or stalls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from edge.supervisor.last_words import LastWords
+from edge.supervisor.process import WorkerProcess, how_it_ended
+from edge.wire import Beat, Done, Ended, Failed, Late, Ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.config.pipeline import Pipeline
+    from edge.wire import Record
+
+RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+HEALTHY_S = 60.0  # a worker that lived so long is restarted at once again
+START_LIMIT_S = 120.0  # loading a large model on a slow card
+SILENT_LIMIT_S = 3.0  # a worker says every half second that it lives
+STUCK_LIMIT_S = 30.0  # one forward pass
+STOP_LIMIT_S = 5.0
+TICK_S = 0.5
+
+
+class Keeper:
+    """One pipeline and its succession of workers."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Pipeline,
+        *,
+        max_frames: int | None,
+        on_record: Callable[[Record], None],
+        on_died: Callable[[str, list[str], float], None],
+        on_output: Callable[[str], None],
+    ) -> None:
+        """`on_died` hears (how, last words, seconds until the next start)."""
+        self.name = name
+        self.options = options
+        self._max_frames = max_frames
+        self._on_record = on_record
+        self._on_died = on_died
+        self._on_output = on_output
+        self._worker: WorkerProcess | None = None
+        self._stopping = asyncio.Event()
+        self._over = asyncio.Event()
+        self._silent_ticks = 0
+        self._busy_since_ns = 0
+        self._ready = False
+        self._ended = False
+        self._verdict = ""
+        self._words = LastWords()
+        self.restarts = -1
+        self.next_frame = 0
+        self.answered = 0
+        self.failure: Failed | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker, None while there is none."""
+        return self._worker.process.pid if self._worker is not None else None
+
+    async def run(self) -> None:
+        """Keep a worker running until the source has ended or `stop` was called."""
+        attempt = 0
+        while True:
+            began = time.monotonic()
+            self.restarts += 1
+            how = await self._live()
+            if self._ended or self._stopping.is_set():
+                return
+            if time.monotonic() - began > HEALTHY_S:
+                attempt = 0
+            # What cannot work now is tried again as well, but never at once.
+            attempt = max(attempt, 1) if self.failure else attempt
+            pause_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+            attempt += 1
+            self._on_died(how, self._words.lines, pause_s)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            except asyncio.TimeoutError:
+                continue
+            return
+
+    async def stop(self) -> None:
+        """Let the worker finish its frame, then end it, by force if it takes too long."""
+        self._stopping.set()
+        worker = self._worker
+        if worker is None:
+            return
+        worker.stop()
+        try:
+            await asyncio.wait_for(self._over.wait(), STOP_LIMIT_S)
+        except asyncio.TimeoutError:
+            worker.kill()
+
+    async def _live(self) -> str:
+        """Start one worker and stay with it to its end; return how it ended."""
+        loop = asyncio.get_running_loop()
+        self._over.clear()
+        self._ready, self._silent_ticks, self._busy_since_ns, self._verdict = False, 0, 0, ""
+        self.failure = None
+        self._words = LastWords()
+        left = None if self._max_frames is None else self._max_frames - self.answered
+        worker = WorkerProcess(
+            self.name, self.options, first_frame=self.next_frame, max_frames=left
+        )
+        self._worker = worker
+        loop.add_reader(worker.wire.socket, self._read_wire, worker)
+        loop.add_reader(worker.output, self._read_output, worker.output)
+        watch = loop.create_task(self._watch(worker))
+        try:
+            await self._over.wait()
+            await asyncio.to_thread(_wait, worker)
+            while self._read_output(worker.output):
+                pass
+            return self._verdict or how_it_ended(worker.process.returncode)
+        finally:
+            watch.cancel()
+            loop.remove_reader(worker.wire.socket)
+            loop.remove_reader(worker.output)
+            self._worker = None
+            worker.close()
+
+    def _read_wire(self, worker: WorkerProcess) -> None:
+        """Take in all the worker has sent; its end of the wire closes when it dies."""
+        while True:
+            try:
+                record = worker.wire.receive()
+            except ConnectionError:
+                asyncio.get_running_loop().remove_reader(worker.wire.socket)
+                self._over.set()
+                return
+            if record is None:
+                return
+            self._silent_ticks = 0
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, (Done, Late)):
+            self.next_frame = record.frame + 1
+            self.answered += isinstance(record, Done)
+        elif isinstance(record, Beat):
+            self._busy_since_ns = record.busy_since_ns
+        elif isinstance(record, Ready):
+            self._ready = True
+        elif isinstance(record, Ended):
+            self._ended = True
+        elif isinstance(record, Failed):
+            self.failure = record
+        self._on_record(record)
+
+    def _read_output(self, descriptor: int) -> bool:
+        """Pass on what the worker prints, a line at a time; False at the end."""
+        try:
+            data = os.read(descriptor, 65536)
+        except OSError:
+            data = b""
+        for line in self._words.feed(data):
+            self._on_output(line)
+        if not data:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            return False
+        return True
+
+    async def _watch(self, worker: WorkerProcess) -> None:
+        """Kill a worker that stopped answering.
+
+        Ticks are counted, not time: when the whole machine slept, nobody is to blame.
+        """
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            ticks += 1
+            self._silent_ticks += 1
+            busy_s = (time.monotonic_ns() - self._busy_since_ns) / 1e9 if self._busy_since_ns else 0
+            if not self._ready:
+                if ticks * TICK_S > START_LIMIT_S:
+                    self._verdict = f"killed: not ready after {START_LIMIT_S:g} s"
+            elif self._silent_ticks * TICK_S > SILENT_LIMIT_S:
+                self._verdict = f"killed: it stopped answering for {SILENT_LIMIT_S:g} s"
+            elif busy_s > STUCK_LIMIT_S:
+                self._verdict = f"killed: one forward pass took over {STUCK_LIMIT_S:g} s"
+            if self._verdict:
+                worker.kill()
+                return
+
+
+def _wait(worker: WorkerProcess) -> None:
+    """Reap a worker whose wire has closed; one that lingers is killed."""
+    try:
+        worker.process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.process.wait()

@@ -1,0 +1,55 @@
+"""The log: one event a line, key=value, to standard error; journald reads its priority."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+LOGGER = logging.getLogger("edge")
+# sd-daemon(3): a line may begin with its syslog priority.
+PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+
+def start(*, verbose: bool) -> None:
+    """Send the log to standard error, in the journal's form where that is what listens."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line(journal="JOURNAL_STREAM" in os.environ))
+    LOGGER.handlers[:] = [handler]
+    LOGGER.propagate = False
+    LOGGER.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def log(level: int, event: str, message: str = "", **fields: Any) -> None:
+    """Write one line: the event, its fields, and a sentence for a person."""
+    if LOGGER.isEnabledFor(level):
+        words = [event, *(f"{key}={_value(value)}" for key, value in fields.items())]
+        if message:
+            words.append(f"message={_value(message)}")
+        LOGGER.log(level, "%s", " ".join(words))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    plain = text and not any(sign in text for sign in ' "=\n\t\r\\') and text.isprintable()
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+class _Line(logging.Formatter):
+    """`<priority>event ...` for the journal, which has the time; else the time and level."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = record.getMessage()
+        if self._journal:
+            return f"<{PRIORITIES.get(record.levelno, 6)}>{line}"
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return f"{clock}.{int(record.msecs):03d} {record.levelname.lower():7} {line}"

@@ -1,0 +1,121 @@
+"""Where everything the daemon says leaves it: the log, and the broker."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, get_args
+
+from edge.messages import Event, EventName, Message
+from edge.sinks.mqtt import MqttSink
+from edge.supervisor import clock
+from edge.supervisor.identity import client_id
+from edge.supervisor.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.config.device import Device
+
+PUBLISHED = frozenset(get_args(EventName))
+LEVELS = {"broker_back": logging.INFO, "broker_old": logging.INFO}
+
+
+class Outlet:
+    """What is told is logged, and published where it is an event for subscribers."""
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        broker: str,
+        password: str | None,
+        boot: str,
+        changed: Callable[[], None],
+    ) -> None:
+        """`changed` is called when the info message has to be made anew."""
+        self.device = device.device
+        self.boot = boot
+        self.changed = changed
+        self.clock_synced = clock.synced()
+        self._sink = MqttSink(
+            broker=broker,
+            client_id=client_id(device.device),
+            username=device.mqtt.username,
+            password=password,
+            keepalive_s=device.mqtt.keepalive_s,
+            base_topic=device.mqtt.base_topic,
+            device=device.device,
+            boot=boot,
+            limit=device.mqtt.max_waiting,
+            on_event=self._broker_event,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many messages the broker has not acknowledged."""
+        return self._sink.waiting
+
+    @property
+    def given_up(self) -> int:
+        """How many messages were dropped because too many waited."""
+        return self._sink.given_up
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._sink.connected
+
+    @property
+    def address(self) -> str:
+        """The broker, as a log names it."""
+        return self._sink.address
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._sink.start()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Deliver what waits, say offline, disconnect."""
+        lost = await self._sink.stop(timeout_s)
+        if lost:
+            log(
+                logging.WARNING,
+                "undelivered",
+                f"{lost} messages were not acknowledged by {self.address} and are lost",
+            )
+
+    def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
+        """Publish a message; `acknowledged` is called when the broker has it."""
+        self._sink.send(message, acknowledged)
+
+    def tell(
+        self,
+        event: EventName,
+        message: str,
+        *,
+        pipeline: str | None = None,
+        level: int = logging.INFO,
+        **details: Any,
+    ) -> None:
+        """Log an event and publish it."""
+        where = {} if pipeline is None else {"pipeline": pipeline}
+        log(level, event, message, **where, **details)
+        self.send(
+            Event(
+                device=self.device,
+                boot=self.boot,
+                pipeline=pipeline,
+                at=clock.utc(),
+                clock_synced=self.clock_synced,
+                event=event,
+                message=message,
+                details=details,
+            )
+        )
+
+    def _broker_event(self, event: Any, message: str) -> None:
+        level = LEVELS.get(event, logging.WARNING)
+        if event in PUBLISHED:
+            self.tell(event, message, level=level)
+        else:
+            log(level, event, message)

@@ -1,0 +1,297 @@
+"""One pipeline as the supervisor sees it: its records become figures, results and events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge.latency.figures import Figures
+from edge.messages import (
+    EngineInfo,
+    Latency,
+    Metrics,
+    ModelInfo,
+    PipelineInfo,
+    Result,
+)
+from edge.supervisor import clock
+from edge.supervisor.keeper import Keeper
+from edge.supervisor.log import log
+from edge.supervisor.memory import rss_bytes
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
+
+if TYPE_CHECKING:
+    from edge.config.pipeline import Pipeline
+    from edge.supervisor.outlet import Outlet
+    from edge.wire import Record
+
+MISS_EVENTS_EVERY_S = 10.0
+FAILURE_EVENTS_EVERY_S = 1.0
+State = Literal["starting", "running", "failed", "ended", "stopped"]
+
+
+class SupervisedPipeline:
+    """Keeps a pipeline's worker, its figures and its place in the topics."""
+
+    def __init__(
+        self, name: str, options: Pipeline, outlet: Outlet, *, max_frames: int | None
+    ) -> None:
+        self.name = name
+        self.options = options
+        self.state: State = "starting"
+        self.outlet = outlet
+        self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
+        self.keeper = Keeper(
+            name,
+            options,
+            max_frames=max_frames,
+            on_record=self._take,
+            on_died=self._worker_died,
+            on_output=self._worker_said,
+        )
+        self._ready: Ready | None = None
+        self._beat = Beat(0, 0, 0)
+        self._died_ns: int | None = None
+        self._sequence = 0
+        self._published_labels: list[Any] | None = None
+        self._published_ns = -(10**18)
+        self._quiet_until: dict[str, float] = {}
+        self._untold_misses = 0
+
+    async def run(self) -> None:
+        """Run until the source ends or `stop` is called."""
+        await self.keeper.run()
+        self.state = "ended" if self.state == "ended" else "stopped"
+        self.outlet.changed()
+
+    async def stop(self) -> None:
+        """Finish the frame in hand and end."""
+        await self.keeper.stop()
+
+    def _take(self, record: Record) -> None:
+        """Take in one record of the worker."""
+        if isinstance(record, Done):
+            self._result(record)
+        elif isinstance(record, Late):
+            self._judged(self.figures.late(_stages_until_taken(record)), record, "dropped unrun")
+        elif isinstance(record, Beat):
+            before, self._beat = self._beat, record
+            self.figures.lost(
+                mailbox=record.replaced - before.replaced, source=record.lost - before.lost
+            )
+        elif isinstance(record, Note):
+            self._note(record)
+        elif isinstance(record, Ready):
+            self._started(record)
+        elif isinstance(record, Failed):
+            self.state = "failed"
+            self._tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
+            self.outlet.changed()
+        elif isinstance(record, Ended):
+            self.state = "ended"
+            self._tell("source_ended", f"all frames were answered: {self.keeper.answered}")
+
+    def _started(self, ready: Ready) -> None:
+        self._ready, self._beat = ready, Beat(0, 0, 0)
+        self.state = "running"
+        self._tell(
+            "model_loaded",
+            f"{self.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
+            f"({ready.engine_reason})",
+            digest=ready.digest,
+            init_ms=ready.init_ms,
+            first_invoke_ms=ready.first_invoke_ms,
+        )
+        if self._died_ns is not None:
+            away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)
+            self._died_ns = None
+            self._tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
+        self.outlet.changed()
+
+    def _result(self, done: Done) -> None:
+        stages_ns = {
+            "capture": done.retrieved_ns - done.captured_ns,
+            "wait": done.taken_ns - done.prepared_ns,
+            "preprocess": done.prepared_ns - done.retrieved_ns,
+            "inference": done.inferred_ns - done.taken_ns,
+            "decode": done.decoded_ns - done.inferred_ns,
+        }
+        blamed = self.figures.result(stages_ns)
+        self._judged(blamed, done, "answered late")
+        if self._worth_publishing(done):
+            self._publish(done, stages_ns, met=blamed is None)
+
+    def _judged(self, blamed: str | None, record: Done | Late, what: str) -> None:
+        """Tell of a missed deadline, but not of each when they come in crowds."""
+        if blamed is None:
+            return
+        self._untold_misses += 1
+        if not self._may_tell("deadline_missed", MISS_EVENTS_EVERY_S):
+            return
+        end_ns = record.decoded_ns if isinstance(record, Done) else record.taken_ns
+        took_ms = round((end_ns - record.captured_ns) / 1e6, 3)
+        misses, self._untold_misses = self._untold_misses, 0
+        self._tell(
+            "deadline_missed",
+            f"frame {record.frame} was {what}, {took_ms:g} ms after its capture (deadline "
+            f"{self.options.deadline_ms:g} ms); most of it went to {blamed}",
+            level=logging.WARNING,
+            frame=record.frame,
+            took_ms=took_ms,
+            blame=blamed,
+            misses_since_last_event=misses,
+        )
+
+    def _worth_publishing(self, done: Done) -> bool:
+        wanted = self.options.publish
+        since_ms = (done.decoded_ns - self._published_ns) / 1e6
+        if since_ms < wanted.min_interval_ms:
+            return False
+        labels = [prediction.get("label", prediction) for prediction in done.predictions]
+        if wanted.when == "changed" and labels == self._published_labels:
+            return False
+        self._published_labels, self._published_ns = labels, done.decoded_ns
+        return True
+
+    def _publish(self, done: Done, stages_ns: dict[str, int], *, met: bool) -> None:
+        assert self._ready is not None  # noqa: S101  a worker is ready before it answers
+        outlet = self.outlet
+        result = Result(
+            device=outlet.device,
+            boot=outlet.boot,
+            pipeline=self.name,
+            source=self.options.source.type,
+            sequence=self._sequence,
+            frame=done.frame,
+            file=done.name or None,
+            captured_at=clock.utc(done.captured_ns),
+            clock_synced=outlet.clock_synced,
+            model=self.options.model.path.name,
+            model_digest=self._ready.digest,
+            predictions=done.predictions,
+            truth=done.truth,
+            latency_ms=Latency(
+                total=_milliseconds(done.decoded_ns - done.captured_ns),
+                **{stage: _milliseconds(spent_ns) for stage, spent_ns in stages_ns.items()},
+            ),
+            deadline_ms=self.options.deadline_ms,
+            deadline_met=met,
+        )
+        self._sequence += 1
+        captured_ns = done.captured_ns
+        outlet.send(result, lambda: self.figures.acknowledged(time.monotonic_ns() - captured_ns))
+
+    def _note(self, note: Note) -> None:
+        event: Any = note.event
+        if event == "frame_failed":
+            self.figures.failed()
+            if self.options.source.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
+                return
+        level = logging.INFO if event == "source_back" else logging.WARNING
+        self._tell(event, note.message, level=level, **note.details)
+
+    def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
+        self._died_ns = self._died_ns or time.monotonic_ns()
+        if self.keeper.failure is not None:
+            return  # it has said itself why, and its pipeline is told as failed
+        self.state = "starting"
+        when = f"in {pause_s:g} s" if pause_s else "now"
+        self._tell(
+            "worker_died",
+            f"the worker ended: {how}; starting another {when}",
+            level=logging.ERROR,
+            how=how,
+            restarts=self.keeper.restarts + 1,
+            last_words=last_words,
+        )
+        self.outlet.changed()
+
+    def _worker_said(self, line: str) -> None:
+        level = logging.DEBUG if line.startswith("INFO:") else logging.WARNING
+        log(level, "worker_output", line, pipeline=self.name)
+
+    def _may_tell(self, event: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._quiet_until.get(event, 0):
+            return False
+        self._quiet_until[event] = now + every_s
+        return True
+
+    def _tell(self, event: Any, message: str, *, level: int = logging.INFO, **details: Any) -> None:
+        self.outlet.tell(event, message, pipeline=self.name, level=level, **details)
+
+    def metrics(self) -> Metrics:
+        """Close the window of figures and return its message."""
+        window = self.figures.end_window(time.monotonic_ns())
+        total = self.figures.total
+        pid = self.keeper.pid
+        return Metrics(
+            device=self.outlet.device,
+            boot=self.outlet.boot,
+            pipeline=self.name,
+            at=clock.utc(),
+            clock_synced=self.outlet.clock_synced,
+            window_s=round(window.seconds, 3),
+            frames=window.counts.frames,
+            frames_total=total.frames,
+            fps=round(window.counts.frames / window.seconds, 2) if window.seconds else 0.0,
+            dropped=window.counts.drops(),
+            dropped_total=total.drops(),
+            failed=window.counts.failed,
+            failed_total=total.failed,
+            deadline_ms=self.options.deadline_ms,
+            deadline_misses=window.counts.misses,
+            deadline_misses_total=total.misses,
+            deadline_blame=window.blamed,
+            latency_ms=window.latency,
+            latency_recent_ms=window.recent,
+            latency_total_ms=window.total,
+            stages_ms=window.stages,
+            acknowledged_ms=window.acknowledged,
+            rss_bytes=rss_bytes(pid) if pid is not None else None,
+            supervisor_rss_bytes=rss_bytes("self") or 0,
+            waiting=self.outlet.waiting,
+            undelivered_total=self.outlet.given_up,
+        )
+
+    def info(self) -> PipelineInfo:
+        """Return the pipeline as it stands in the info message."""
+        ready, model = self._ready, self.options.model
+        return PipelineInfo(
+            state=self.state,
+            source=self.options.source.type,
+            deadline_ms=self.options.deadline_ms,
+            on_late=self.options.on_late,
+            decoder=self.options.decode.type,
+            model=ready
+            and ModelInfo(
+                file=model.path.name,
+                digest=ready.digest,
+                size_bytes=ready.size_bytes,
+                inputs=ready.inputs,
+                outputs=ready.outputs,
+            ),
+            engine=ready
+            and EngineInfo(
+                name=ready.engine,
+                version=ready.engine_version,
+                reason=ready.engine_reason,
+                threads=model.threads,
+                init_ms=ready.init_ms,
+                first_invoke_ms=ready.first_invoke_ms,
+                warm_up_frames=ready.warm_up_frames,
+            ),
+        )
+
+
+def _stages_until_taken(late: Late) -> dict[str, int]:
+    return {
+        "capture": late.retrieved_ns - late.captured_ns,
+        "wait": late.taken_ns - late.prepared_ns,
+        "preprocess": late.prepared_ns - late.retrieved_ns,
+    }
+
+
+def _milliseconds(ns: int) -> float:
+    return round(ns / 1e6, 3)

@@ -1,0 +1,96 @@
+"""Starts a worker process and holds the other end of its wire."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.wire import Job, Stop, Wire
+
+if TYPE_CHECKING:
+    from edge.config.pipeline import Pipeline
+
+# The worker sees the modules we see, whatever lies in the folder we were started in.
+BOOTSTRAP = "import sys; sys.path[:] = {path}; from edge.worker.main import main; main()"
+# One thread for numpy's libraries, which the worker hardly uses; FFmpeg keeps quiet.
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENCV_FFMPEG_LOGLEVEL": "8",
+    "OPENCV_LOG_LEVEL": "ERROR",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+class WorkerProcess:
+    """A running worker, its wire, and its standard error."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Pipeline,
+        *,
+        first_frame: int = 0,
+        max_frames: int | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Start the process and send it its job."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    BOOTSTRAP.format(path=[path or str(Path.cwd()) for path in sys.path]),
+                    str(theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
+                env=os.environ | ENVIRONMENT,
+            )
+        self.wire = Wire(ours)
+        job = Job(name, options.model_dump_json(), first_frame, max_frames, check_only)
+        self.wire.send(job)
+
+    @property
+    def output(self) -> int:
+        """File descriptor of what the worker prints: engines, libraries, its last words."""
+        assert self.process.stdout is not None  # noqa: S101  asked for above
+        return self.process.stdout.fileno()
+
+    def stop(self) -> None:
+        """Ask it to finish the frame in hand and end."""
+        try:
+            self.wire.send(Stop())
+        except ConnectionError:
+            return  # it has ended already
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def close(self) -> None:
+        """Reap it, dead or alive, and let go of its descriptors."""
+        self.process.kill()
+        self.process.wait()
+        self.wire.socket.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def how_it_ended(returncode: int) -> str:
+    """Say an exit status as a person would: `killed by SIGSEGV`, `exit status 1`."""
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"

@@ -1,0 +1,54 @@
+"""A worker for a job at the command line: its records one after another, until it ends."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+from edge import errors
+from edge.errors import EdgeError, ModelError
+from edge.supervisor.last_words import LastWords
+from edge.supervisor.process import WorkerProcess, how_it_ended
+from edge.wire import Failed, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.config.pipeline import Pipeline
+
+
+def records(name: str, options: Pipeline, *, check_only: bool = False) -> Iterator[Record]:
+    """Run a pipeline in a worker of its own and yield what it says.
+
+    A model is opened there and never here: it may take its process with it. Raises what made
+    the worker fail, or ModelError with its last words when it died.
+    """
+    worker = WorkerProcess(name, options, check_only=check_only)
+    words = LastWords()
+    try:
+        while True:
+            wire, output = worker.wire.socket.fileno(), worker.output
+            ready, _, _ = select.select([wire, output], [], [])
+            if output in ready:
+                words.feed(os.read(output, 65536))
+            if wire in ready:
+                try:
+                    record = worker.wire.receive()
+                except ConnectionError:
+                    break
+                if isinstance(record, Failed):
+                    raise getattr(errors, record.error, EdgeError)(record.message)
+                if record is not None:
+                    yield record
+        status = worker.process.wait()
+        if status:
+            while data := os.read(worker.output, 65536):
+                words.feed(data)
+            words.feed(b"")
+            said = f"; its last words: {words.gist}" if words.gist else ""
+            raise ModelError(
+                f"{options.model.path}: the process that ran it ended: {how_it_ended(status)}{said}"
+            )
+    finally:
+        worker.close()

@@ -1,0 +1,168 @@
+"""What a worker and the supervisor say to one another, and the socket they say it over.
+
+Records are tuples of builtin values in `marshal` form, a packet each (SOCK_SEQPACKET: a
+worker that dies leaves no half record). Both ends are one program run by one user, on one
+machine; nothing from outside is ever read this way.
+"""
+
+import errno
+import marshal
+import select
+import socket
+from collections import deque
+from typing import Any, NamedTuple
+
+BACKLOG = 1000  # records a worker keeps while the supervisor is not reading
+LARGEST_BYTES = 200_000  # a packet must fit the kernel's socket buffer (212,992 by default)
+
+
+class Ready(NamedTuple):
+    """The model is loaded and warm."""
+
+    engine: str
+    engine_version: str
+    engine_reason: str
+    digest: str
+    size_bytes: int
+    inputs: list[str]
+    outputs: list[str]
+    init_ms: float
+    first_invoke_ms: float
+    warm_up_frames: int
+
+
+class Done(NamedTuple):
+    """A frame got its result; times are monotonic nanoseconds at the end of each stage."""
+
+    frame: int
+    captured_ns: int
+    retrieved_ns: int
+    prepared_ns: int
+    taken_ns: int
+    inferred_ns: int
+    decoded_ns: int
+    name: str
+    truth: str | None
+    predictions: list[dict[str, Any]]
+
+
+class Late(NamedTuple):
+    """A frame was past its deadline before the forward pass, and dropped."""
+
+    frame: int
+    captured_ns: int
+    retrieved_ns: int
+    prepared_ns: int
+    taken_ns: int
+
+
+class Beat(NamedTuple):
+    """The worker is alive; counts are since its start."""
+
+    replaced: int
+    """Frames replaced in the mailbox."""
+    lost: int
+    """Frames the source's clock says were due but nobody took."""
+    busy_since_ns: int
+    """When the forward pass under way began; 0 when there is none."""
+
+
+class Note(NamedTuple):
+    """Something to tell: an event of the pipeline."""
+
+    event: str
+    message: str
+    details: dict[str, Any]
+
+
+class Failed(NamedTuple):
+    """The worker cannot do its work and ends."""
+
+    error: str
+    """The name of the class in `edge.errors`."""
+    message: str
+
+
+class Ended(NamedTuple):
+    """The source has no more frames, or as many as asked for were answered."""
+
+
+class Job(NamedTuple):
+    """Supervisor to worker, first: what to do."""
+
+    pipeline: str
+    options: str
+    """The pipeline's options as JSON."""
+    first_frame: int
+    max_frames: int | None
+    check_only: bool
+
+
+class Stop(NamedTuple):
+    """Supervisor to worker: finish the frame in hand and end."""
+
+
+Record = Ready | Done | Late | Beat | Note | Failed | Ended | Job | Stop
+KINDS: tuple[type[Any], ...] = (Ready, Done, Late, Beat, Note, Failed, Ended, Job, Stop)
+_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
+
+
+class Wire:
+    """One end of the socket. Sending never blocks, unless the caller says that it may."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        sock.setblocking(False)
+        self._backlog: deque[bytes] = deque()
+        self.overflowed = 0
+
+    def send(self, record: Record, *, may_wait: bool = False) -> None:
+        """Send a record, or keep it for the next call while the other end is not reading.
+
+        Past `BACKLOG` records kept the oldest is dropped and counted in `overflowed`;
+        `may_wait` waits for room instead. Raises ConnectionError when the other end is gone,
+        ValueError when the record is too large.
+        """
+        packet = marshal.dumps((_NUMBER[type(record)], *record))
+        if len(packet) > LARGEST_BYTES:
+            raise ValueError(f"a record of {len(packet)} bytes is too large to send")
+        self._backlog.append(packet)
+        while not self._flush():
+            if may_wait:
+                select.select([], [self.socket], [], 1.0)
+            elif len(self._backlog) > BACKLOG:
+                self._backlog.popleft()
+                self.overflowed += 1
+            else:
+                return
+
+    def _flush(self) -> bool:
+        while self._backlog:
+            try:
+                self.socket.send(self._backlog[0])
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                    return False
+                raise ConnectionError("the other end is gone") from error
+            self._backlog.popleft()
+        return True
+
+    def receive(self) -> Record | None:
+        """Return the next record, or None when there is none yet.
+
+        Raises ConnectionError when the other end is gone and everything was read.
+        """
+        try:
+            packet = self.socket.recv(LARGEST_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ConnectionError("the other end is gone") from error
+        if not packet:
+            raise ConnectionError("the other end has closed")
+        number, *values = marshal.loads(packet)  # noqa: S302  from our own process
+        return KINDS[number](*values)  # type: ignore[no-any-return]
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until there is something to receive; False when the time has passed."""
+        return bool(select.select([self.socket], [], [], timeout_s)[0])

@@ -1,0 +1,99 @@
+"""A worker process: one pipeline, for as long as the supervisor is there.
+
+Started as `python -c BOOTSTRAP FD` by `edge.supervisor.process`; never by a person.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+
+from edge.config.pipeline import Pipeline
+from edge.errors import ConfigError, EdgeError
+from edge.wire import Beat, Ended, Failed, Job, Record, Stop, Wire
+from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
+from edge.worker.mailbox import Mailbox
+from edge.worker.prepare import Prepared, prepare, quiet_python
+
+BEAT_S = 0.5
+ORPHANED = 3  # exit status when the supervisor is gone
+
+
+class Line:
+    """The worker's end of the wire, shared by its threads: one record at a time."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._lock = threading.Lock()
+        self.may_wait = False
+
+    def tell(self, record: Record) -> None:
+        """Send a record; a worker without a supervisor ends at once."""
+        try:
+            with self._lock:
+                self.wire.send(record, may_wait=self.may_wait)
+        except ConnectionError:
+            os._exit(ORPHANED)
+
+
+def main() -> None:
+    """Run the job that the supervisor sends first, then end."""
+    faulthandler.enable()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides when we stop
+    line = Line(Wire(socket.socket(fileno=int(sys.argv[1]))))
+    line.wire.wait(timeout_s=30)
+    job = line.wire.receive()
+    if not isinstance(job, Job):
+        raise TypeError(f"expected a job first, not {job!r}")
+    try:
+        options = Pipeline.model_validate_json(job.options)
+        prepared = prepare(options)
+        line.tell(prepared.ready)
+        if not job.check_only:
+            _run(job, options, prepared, line)
+    except EdgeError as error:
+        line.may_wait = True
+        line.tell(Failed(type(error).__name__, str(error)))
+        sys.exit(ConfigError.exit_status if isinstance(error, ConfigError) else 1)
+
+
+def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
+    line.may_wait = not options.source.live  # a pulled source loses nothing
+    mailbox = Mailbox(prepared.preprocess.buffer)
+    capture = CaptureSide(options, prepared, mailbox, line.tell, first_frame=job.first_frame)
+    inference = InferenceSide(
+        options,
+        prepared,
+        mailbox,
+        line.tell,
+        first_frame=job.first_frame,
+        max_frames=job.max_frames,
+    )
+
+    def beat() -> Beat:
+        return Beat(mailbox.replaced, capture.source.lost, inference.busy_since_ns)
+
+    def listen() -> None:
+        """Tell that we live, and hear when to stop."""
+        while True:
+            if line.wire.wait(BEAT_S):
+                try:
+                    record = line.wire.receive()
+                except ConnectionError:
+                    os._exit(ORPHANED)
+                if isinstance(record, Stop):
+                    capture.stopping.set()
+                    inference.stopping.set()
+            line.tell(beat())
+
+    quiet_python()
+    threading.Thread(target=listen, name="listen", daemon=True).start()
+    run_pipeline(capture, inference)
+    line.tell(beat())
+    if not inference.stopping.is_set():
+        line.tell(Ended())

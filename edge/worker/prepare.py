@@ -1,0 +1,128 @@
+"""Everything a pipeline needs before its first frame: engine, preprocessor, decoder, warm."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from edge.engines.choose import choose
+from edge.engines.engine import Engine
+from edge.engines.model_file import read_model_file
+from edge.errors import ConfigError, DecodeError
+from edge.wire import Ready
+from edge.worker.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.config.pipeline import Pipeline
+    from edge.decoders.base import Decoder
+
+WARM_UP_FRAMES = 3
+PR_SET_TIMERSLACK = 29
+SWITCH_INTERVAL_S = 50e-6  # the default of 5 ms lets the capture thread hold up a result
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A pipeline that is ready for frames."""
+
+    engine: Engine
+    preprocess: Preprocessor
+    decode: Decoder
+    ready: Ready
+
+
+def prepare(options: Pipeline) -> Prepared:
+    """Load the model, see that everything fits, and run it warm.
+
+    Raises ModelError, EngineError, DecodeError or ConfigError, each saying what does not fit.
+    """
+    cv2.setNumThreads(1)  # the cores belong to the forward pass
+    cv2.ocl.setUseOpenCL(False)
+    model = options.model
+    choice = choose(model.engine)
+    # Before any interpreter: tflite-runtime dies of a truncated file where this says what is wrong.
+    summary = read_model_file(model.path)
+    began = time.monotonic()
+    engine = Engine(model.path, choice, threads=model.threads)
+    init_ms = (time.monotonic() - began) * 1e3
+    preprocess = Preprocessor(model, engine.inputs[0])
+    try:
+        decode = options.decode.make(engine.outputs, read_labels(model.labels))
+    except DecodeError as error:
+        raise DecodeError(f"{model.path}: {error}") from error
+    first_invoke_ms = _warm_up(engine, preprocess, decode)
+    return Prepared(
+        engine,
+        preprocess,
+        decode,
+        Ready(
+            engine=choice.name,
+            engine_version=choice.version,
+            engine_reason=choice.reason,
+            digest=summary.sha256,
+            size_bytes=summary.size_bytes,
+            inputs=[str(spec) for spec in engine.inputs],
+            outputs=[str(spec) for spec in engine.outputs],
+            init_ms=round(init_ms, 3),
+            first_invoke_ms=round(first_invoke_ms, 3),
+            warm_up_frames=WARM_UP_FRAMES,
+        ),
+    )
+
+
+def read_labels(labels: Path | Sequence[str] | None) -> list[str]:
+    """Return the labels, one a class. Raises ConfigError when their file cannot be read."""
+    if labels is None:
+        return []
+    if not isinstance(labels, Path):
+        return list(labels)
+    try:
+        text = labels.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{labels}: the labels cannot be read: {reason}") from error
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise ConfigError(f"{labels}: holds no labels; one a line is expected")
+    return lines
+
+
+def quiet_python() -> None:
+    """Keep the chores of Python and the kernel off the frame's way, for the process's life.
+
+    Threads started from now on wake up on time: the kernel's default is to let sleepers lie
+    50 us longer, to wake several at once (prctl(2), PR_SET_TIMERSLACK).
+    """
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(1))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # the loop collects between two frames
+
+
+def _warm_up(engine: Engine, preprocess: Preprocessor, decode: Decoder) -> float:
+    """Run a black frame the whole way a few times; return the first forward pass in ms."""
+    tensor = preprocess.buffer()
+    frame = np.zeros((480, 640, 3), np.uint8)
+    first_ms = 0.0
+    for count in range(WARM_UP_FRAMES):
+        if preprocess.takes_pixels:
+            preprocess(frame, tensor)
+        began = time.monotonic()
+        outputs = engine.run(tensor)
+        if count == 0:
+            first_ms = (time.monotonic() - began) * 1e3
+        decode(outputs)
+    return first_ms

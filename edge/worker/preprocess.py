@@ -1,0 +1,184 @@
+"""From a frame's pixels to the model's input tensor, without an allocation a frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from edge.errors import FrameError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge.config.model import Model
+    from edge.tensors import TensorSpec
+
+INTEGER = ("uint8", "int8")
+PADDING = 114  # letterbox grey, YOLO's; any even grey does for the others
+
+
+class Preprocessor:
+    """Resize, colour, quantization, in that order: each works on the smallest picture it can.
+
+    Without `mean` and `std`, pixel 0..255 spans the whole range of an integer input
+    (uint8: q = pixel, int8: q = pixel - 128), which is what models trained on [0, 1], on
+    [-1, 1] and on [0, 255] alike come to when they are quantized; a float input gets
+    pixel / 255. With them, real = (pixel - mean) / std and
+    q = round(real / scale) + zero_point, clipped, from a table of 256 entries a channel.
+    """
+
+    def __init__(self, model: Model, spec: TensorSpec) -> None:
+        """Plan the way for an input of shape [1, height, width, 1 or 3].
+
+        Raises ModelError when pixels cannot become such an input.
+        """
+        self.spec = spec
+        shape = spec.shape
+        self._plain = np.dtype(spec.dtype)
+        self.takes_pixels = len(shape) == 4 and shape[0] == 1 and shape[3] in (1, 3)  # noqa: PLR2004
+        if not self.takes_pixels:
+            return
+        if spec.dtype not in (*INTEGER, "float32"):
+            raise ModelError(
+                f"{model.path}: the input is {spec}; pictures can become uint8, int8 or float32"
+            )
+        self._height, self._width, channels = shape[1:]
+        if (model.colour == "grey") != (channels == 1) and model.colour != "auto":
+            raise ModelError(
+                f"{model.path}: `colour: {model.colour}` does not fit an input of "
+                f"{channels} channel{'s' if channels > 1 else ''} ({spec})"
+            )
+        self._colour_code = None if model.colour == "bgr" else cv2.COLOR_BGR2RGB
+        if channels == 1:
+            self._colour_code = cv2.COLOR_BGR2GRAY
+        self._mode = model.resize
+        self._shrinking = cv2.INTER_AREA if model.interpolation == "area" else cv2.INTER_LINEAR
+        self._bgr = np.empty((self._height, self._width, 3), np.uint8)
+        self._pixels = np.empty((self._height, self._width, channels), np.uint8)
+        self._table = self._lookup_table(model, channels)
+        self._fitted_to: tuple[int, ...] | None = None
+
+    def buffer(self) -> NDArray[Any]:
+        """Return a new tensor of the input's shape and dtype, to be written again and again."""
+        return np.zeros(self.spec.shape, self._plain)
+
+    def __call__(self, frame: NDArray[Any] | bytes, tensor: NDArray[Any]) -> None:
+        """Write a frame into `tensor`, a buffer of ours.
+
+        Raises FrameError when the frame cannot become the model's input.
+        """
+        if isinstance(frame, bytes):
+            self._take_bytes(frame, tensor)
+        elif self.takes_pixels and frame.dtype == np.uint8 and self._is_picture(frame):
+            self._take_pixels(frame, tensor)
+        else:
+            self._take_tensor(frame, tensor)
+
+    def _is_picture(self, frame: NDArray[Any]) -> bool:
+        return frame.ndim == 3 and frame.shape[2] == 3  # noqa: PLR2004
+
+    def _take_pixels(self, frame: NDArray[Any], tensor: NDArray[Any]) -> None:
+        if frame.shape != self._fitted_to:
+            self._fit(frame.shape)
+        top, bottom, left, right = self._cut
+        cv2.resize(
+            frame[top:bottom, left:right],
+            self._size,
+            dst=self._resized,
+            interpolation=self._interpolation,
+        )
+        if self._resized is not self._bgr:
+            top, left = self._corner
+            self._bgr[top : top + self._size[1], left : left + self._size[0]] = self._resized
+        self._finish(self._bgr, tensor[0])
+
+    def _finish(self, bgr: NDArray[Any], out: NDArray[Any]) -> None:
+        """Colour, then quantization, written into the input itself."""
+        if self._table is not None:
+            self._convert(bgr, self._pixels)
+            cv2.LUT(self._pixels, self._table, dst=out)
+            return
+        pixels = out.view(np.uint8)
+        self._convert(bgr, pixels)
+        if out.dtype == np.int8:  # int8 = uint8 - 128, which in two's complement is one bit
+            np.bitwise_xor(pixels, 0x80, out=pixels)
+
+    def _convert(self, bgr: NDArray[Any], pixels: NDArray[Any]) -> None:
+        if self._colour_code is None:
+            np.copyto(pixels, bgr)
+        else:
+            cv2.cvtColor(bgr, self._colour_code, dst=pixels)
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Work out once, for frames of this shape, what is cut, scaled and placed where."""
+        height, width = shape[:2]
+        if not height or not width:
+            raise FrameError(f"the frame is empty: {width}x{height} pixels")
+        self._cut = (0, height, 0, width)
+        self._size = (self._width, self._height)
+        self._corner = (0, 0)
+        self._resized = self._bgr
+        if self._mode == "crop":
+            scale = max(self._width / width, self._height / height)
+            cut_w, cut_h = round(self._width / scale), round(self._height / scale)
+            top, left = (height - cut_h) // 2, (width - cut_w) // 2
+            self._cut = (top, top + cut_h, left, left + cut_w)
+        elif self._mode == "letterbox":
+            scale = min(self._width / width, self._height / height)
+            self._size = (max(round(width * scale), 1), max(round(height * scale), 1))
+            self._corner = (
+                (self._height - self._size[1]) // 2,
+                (self._width - self._size[0]) // 2,
+            )
+            if self._size != (self._width, self._height):
+                self._bgr.fill(PADDING)
+                self._resized = np.empty((self._size[1], self._size[0], 3), np.uint8)
+        top, bottom, left, right = self._cut
+        shrinks = (right - left) > self._size[0] or (bottom - top) > self._size[1]
+        self._interpolation = self._shrinking if shrinks else cv2.INTER_LINEAR
+        self._fitted_to = shape
+
+    def _lookup_table(self, model: Model, channels: int) -> NDArray[Any] | None:
+        """Return the input's value for each pixel value; None where it is the pixel's own bits."""
+        pixel = np.arange(256, dtype=np.float64)[:, None]
+        if model.mean is not None and model.std is not None:
+            mean, std = (_a_channel(each, channels, model) for each in (model.mean, model.std))
+            real = (pixel - mean) / std
+        elif self.spec.dtype in INTEGER:
+            return None
+        else:
+            real = (pixel / 255).repeat(channels, 1)
+        return np.ascontiguousarray(self._quantized(real).reshape(1, 256, channels))
+
+    def _quantized(self, real: NDArray[Any]) -> NDArray[Any]:
+        """By TFLite's 8-bit quantization specification, with what it cannot hold clipped."""
+        if self.spec.dtype == "float32":
+            return np.asarray(real, np.float32)
+        limits = np.iinfo(self._plain)
+        quantized = np.rint(real / (self.spec.scale or 1.0)) + self.spec.zero_point
+        return np.asarray(quantized.clip(limits.min, limits.max), self._plain)
+
+    def _take_tensor(self, array: NDArray[Any], tensor: NDArray[Any]) -> None:
+        fits = array.shape == tensor.shape or array.shape == tensor.shape[1:]
+        if not fits or array.dtype != tensor.dtype:
+            given = f"{array.dtype} {list(array.shape)}"
+            raise FrameError(f"the input is {given}, the model takes {self.spec}")
+        np.copyto(tensor, array.reshape(tensor.shape))
+
+    def _take_bytes(self, data: bytes, tensor: NDArray[Any]) -> None:
+        if len(data) != tensor.nbytes:
+            raise FrameError(
+                f"the input has {len(data)} bytes, the model takes {tensor.nbytes} ({self.spec})"
+            )
+        np.copyto(tensor, np.frombuffer(data, tensor.dtype).reshape(tensor.shape))
+
+
+def _a_channel(values: float | list[float], channels: int, model: Model) -> NDArray[Any]:
+    given = values if isinstance(values, list) else [values] * channels
+    if len(given) != channels:
+        raise ModelError(
+            f"{model.path}: `mean` and `std` name {len(given)} channels, the input has {channels}"
+        )
+    return np.asarray(given, np.float64)

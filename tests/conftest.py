@@ -1,0 +1,59 @@
+"""Fixtures that every test may use, and the skips that are right."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI") == "true"
+RIGHT_SKIPS = {
+    "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
+    "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
+}
+"""Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """Return the folder of real models and images; in CI its absence is a failure."""
+    beside_the_checkout = Path(__file__).parents[2] / "shared" / "testdata"
+    folder = Path(os.environ.get("EDGE_TESTDATA", beside_the_checkout))
+    if not (folder / "models").is_dir():
+        pytest.skip(f"no test data in {folder}: set EDGE_TESTDATA to the folder with models/ in it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> str:
+    """Return the path of mosquitto, which Debian keeps where only root looks."""
+    path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if path is None:
+        pytest.skip("mosquitto is not installed: sudo apt install mosquitto")
+    return path
+
+
+_SKIPPED: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember each skip whose reason is not a right one."""
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not RIGHT_SKIPS.get(reason, False):
+            _SKIPPED.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run in CI where something was skipped that must run there."""
+    if IN_CI and _SKIPPED and not hasattr(session.config, "workerinput"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the skips that made a run in CI fail."""
+    if IN_CI and _SKIPPED:
+        terminalreporter.section("skips that CI does not allow")
+        for line in _SKIPPED:
+            terminalreporter.write_line(line)

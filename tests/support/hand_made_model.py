@@ -1,0 +1,102 @@
+"""Builds .tflite files that no converter would, for tests of what reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import tflite
+
+CUSTOM, ABS = 32, 101
+"""Codes of builtin operators."""
+
+
+def hand_made(  # noqa: PLR0915 - one table after another
+    *,
+    custom: str | None = None,
+    old_code: int | None = None,
+    new_code: int | None = None,
+    schema: int = 3,
+    tensor_type: int = 9,
+    variable: bool = False,
+    subgraphs: int = 1,
+    operators: int = 1,
+    description: str = "hand-made",
+    behind: tuple[int, int] | None = None,
+) -> bytes:
+    """Return a model whose one kind of operator reads the tensor "a" and writes "b".
+
+    `subgraphs` and `operators` repeat references to one and the same table; `behind` is offset
+    and size of data outside the flatbuffer.
+    """
+    builder = flatbuffers.Builder(1024)
+
+    def references(start: Any, tables: list[int]) -> Any:
+        start(builder, len(tables))
+        for table in reversed(tables):
+            builder.PrependUOffsetTRelative(table)
+        return builder.EndVector()
+
+    def integers(start: Any, numbers: list[int]) -> Any:
+        start(builder, len(numbers))
+        for number in reversed(numbers):
+            builder.PrependInt32(number)
+        return builder.EndVector()
+
+    custom_code = builder.CreateString(custom) if custom else None
+    tflite.OperatorCodeStart(builder)
+    if custom_code is not None:
+        tflite.OperatorCodeAddCustomCode(builder, custom_code)
+    if old_code is not None:
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, old_code)
+    if new_code is not None:
+        tflite.OperatorCodeAddBuiltinCode(builder, new_code)
+    code = tflite.OperatorCodeEnd(builder)
+
+    tflite.BufferStart(builder)
+    if behind:
+        tflite.BufferAddOffset(builder, behind[0])
+        tflite.BufferAddSize(builder, behind[1])
+    buffer = tflite.BufferEnd(builder)
+
+    tensors = []
+    for name in ("a", "b"):
+        label = builder.CreateString(name)
+        shape = integers(tflite.TensorStartShapeVector, [1, 4])
+        tflite.TensorStart(builder)
+        tflite.TensorAddName(builder, label)
+        tflite.TensorAddShape(builder, shape)
+        tflite.TensorAddType(builder, tensor_type)
+        tflite.TensorAddBuffer(builder, 1 if behind else 0)
+        tflite.TensorAddIsVariable(builder, variable)
+        tensors.append(tflite.TensorEnd(builder))
+
+    inputs = integers(tflite.OperatorStartInputsVector, [0, -1])
+    outputs = integers(tflite.OperatorStartOutputsVector, [1])
+    tflite.OperatorStart(builder)
+    tflite.OperatorAddInputs(builder, inputs)
+    tflite.OperatorAddOutputs(builder, outputs)
+    operator = tflite.OperatorEnd(builder)
+
+    tensor_list = references(tflite.SubGraphStartTensorsVector, tensors)
+    operator_list = references(tflite.SubGraphStartOperatorsVector, [operator] * operators)
+    inputs = integers(tflite.SubGraphStartInputsVector, [0])
+    tflite.SubGraphStart(builder)
+    tflite.SubGraphAddTensors(builder, tensor_list)
+    tflite.SubGraphAddInputs(builder, inputs)
+    tflite.SubGraphAddOutputs(builder, outputs)
+    tflite.SubGraphAddOperators(builder, operator_list)
+    subgraph = tflite.SubGraphEnd(builder)
+
+    said = builder.CreateString(description)
+    code_list = references(tflite.ModelStartOperatorCodesVector, [code])
+    subgraph_list = references(tflite.ModelStartSubgraphsVector, [subgraph] * subgraphs)
+    buffer_list = references(tflite.ModelStartBuffersVector, [buffer, buffer])
+    tflite.ModelStart(builder)
+    tflite.ModelAddVersion(builder, schema)
+    tflite.ModelAddDescription(builder, said)
+    tflite.ModelAddOperatorCodes(builder, code_list)
+    tflite.ModelAddSubgraphs(builder, subgraph_list)
+    tflite.ModelAddBuffers(builder, buffer_list)
+    builder.Finish(tflite.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
