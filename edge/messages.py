@@ -40,7 +40,7 @@ class Message:
         """Return the payload: UTF-8 JSON without insignificant white space."""
         return json.dumps(
             self, default=_fields_of, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        ).encode("utf-8", "replace")  # a file's name may be no UTF-8
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

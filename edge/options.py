@@ -13,7 +13,9 @@ class Options(BaseModel):
     description: the reference in the README and the editors' schema are made from them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 def _against_the_yaml(path: Path, info: ValidationInfo) -> Path:

@@ -1,8 +1,9 @@
 """Finds what a room offers: every module of the package is one plugin, one file each."""
 
 import importlib
+import inspect
 import pkgutil
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from pydantic import Field
 
@@ -18,10 +19,16 @@ def options_of(package: str, base: type[Options]) -> dict[str, type[Options]]:
     found: dict[str, type[Options]] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
         for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, base) and value is not base:
+            if _derives(value, base):
                 (name,) = get_args(value.model_fields["type"].annotation)
                 found[name] = value
     return dict(sorted(found.items()))
+
+
+def _derives(value: Any, base: type[Options]) -> TypeGuard[type[Options]]:
+    # For Python 3.10 `dict[str, int]` is a class, but none that `issubclass` takes.
+    a_class = inspect.isclass(value) and get_origin(value) is None
+    return a_class and issubclass(value, base) and value is not base
 
 
 def chosen_by_type(package: str, base: type[Options]) -> Any:

@@ -1,5 +1,6 @@
 """What there is to know of a model's input or output tensor; imports no engine and no numpy."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,6 +15,11 @@ class TensorSpec:
     scale: float = 0.0
     """real = scale * (quantized - zero_point); 0 where the tensor is not quantized."""
     zero_point: int = 0
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals of a real value carry information, with some to spare."""
+        return max(6, 6 - math.floor(math.log10(self.scale))) if self.scale else 6
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"

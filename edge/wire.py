@@ -156,6 +156,9 @@ class Wire:
             packet = self.socket.recv(LARGEST_BYTES)
         except BlockingIOError:
             return None
+        except ConnectionResetError:
+            # It ended without reading all of ours; what it had sent is still to come.
+            return self.receive()
         except OSError as error:
             raise ConnectionError("the other end is gone") from error
         if not packet:

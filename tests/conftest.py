@@ -1,13 +1,21 @@
-"""Fixtures that every test may use, and the skips that are right."""
+"""What tests share: real data, a real broker, a real daemon; and the skips that are right."""
 
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from parties import Daemon, Listener, Mosquitto
 
 IN_CI = os.environ.get("CI") == "true"
+ROOT = Path(__file__).parents[1]
+DIGITS = f"""
+    model:
+      path: {ROOT}/models/digits/digits.tflite
+      labels: {ROOT}/models/digits/labels.txt
+"""
 RIGHT_SKIPS = {
     "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
@@ -18,7 +26,7 @@ RIGHT_SKIPS = {
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """Return the folder of real models and images; in CI its absence is a failure."""
-    beside_the_checkout = Path(__file__).parents[2] / "shared" / "testdata"
+    beside_the_checkout = ROOT.parent / "shared" / "testdata"
     folder = Path(os.environ.get("EDGE_TESTDATA", beside_the_checkout))
     if not (folder / "models").is_dir():
         pytest.skip(f"no test data in {folder}: set EDGE_TESTDATA to the folder with models/ in it")
@@ -32,6 +40,45 @@ def mosquitto() -> str:
     if path is None:
         pytest.skip("mosquitto is not installed: sudo apt install mosquitto")
     return path
+
+
+@pytest.fixture
+def broker(mosquitto: str, tmp_path: Path) -> Iterator[Mosquitto]:
+    """A mosquitto of our own on a free port."""
+    with Mosquitto(mosquitto, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def listener(broker: Mosquitto) -> Iterator[Listener]:
+    """A client that hears everything the device says."""
+    with Listener(broker.port) as listening:
+        yield listening
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Start `edge run` on a YAML text; whatever still runs at the end is killed."""
+    running: list[Daemon] = []
+
+    def start_one(text: str, *arguments: str, name: str = "device.yaml") -> Daemon:
+        config = tmp_path / name
+        config.write_text(text, encoding="utf-8")
+        running.append(Daemon(config, *arguments))
+        return running[-1]
+
+    yield start_one
+    for daemon in running:
+        daemon.close()
+
+
+@pytest.fixture
+def digits_30fps() -> str:
+    """The options of a live pipeline over the held-out digits, at 30 frames a second."""
+    return f"""
+    source: {{type: images, path: {ROOT}/models/digits/held-out.png, tile: 8, truth: list,
+             fps: 30, loop: true}}
+    deadline_ms: 1000{DIGITS}"""
 
 
 _SKIPPED: list[str] = []

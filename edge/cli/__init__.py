@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(chosen))
     except EdgeError as error:
-        print(f"edge {chosen.command}: {error}", file=sys.stderr)
+        lines = str(error).splitlines()
+        head = f"{len(lines)} problems\n" if len(lines) > 1 else ""
+        print(f"edge {chosen.command}: {head}{error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print(f"edge {chosen.command}: interrupted", file=sys.stderr)

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         except EdgeError as error:
             problems += [f"{args.config}: pipelines.{name}: {error}"]
     if problems:
-        raise ConfigError("\n".join(["the configuration cannot be run", *problems]))
+        raise ConfigError("\n".join(problems))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
     print("\n".join(described))
     return 0

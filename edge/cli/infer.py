@@ -1,12 +1,16 @@
 """`edge infer`: predictions for files, once, without a daemon."""
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError, SourceError
+
+LONG_JOB = 10  # inputs, from which on a bar is shown
 
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
@@ -117,26 +121,16 @@ def _print_failure(note: "Note", *, as_json: bool) -> None:
     print(f"edge infer: {note.message}", file=sys.stderr)
 
 
-def _progress(total: int) -> Any:
-    """A progress bar on long jobs at a terminal; elsewhere nothing."""
-    import contextlib
-
-    if total < 10 or not sys.stderr.isatty() or sys.stdout.isatty():  # noqa: PLR2004
-        return contextlib.nullcontext(lambda: None)
-    return _bar(total)
-
-
-def _bar(total: int) -> Any:
-    import contextlib
-    from collections.abc import Callable, Iterator
-
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each input: on long jobs at a terminal it moves a bar along."""
+    if total < LONG_JOB or not sys.stderr.isatty():
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    @contextlib.contextmanager
-    def shown() -> Iterator[Callable[[], None]]:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("inferring", total=total)
-            yield lambda: progress.advance(task)
-
-    return shown()
+    # What is printed meanwhile appears above the bar.
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("inferring", total=total)
+        yield lambda: progress.advance(task)

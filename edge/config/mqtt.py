@@ -10,6 +10,7 @@ from typing_extensions import Self
 from edge.options import FilePath, Options
 
 DEFAULT_PORT = 1883
+LONGEST_LEVEL = 128
 EMBEDDED = re.compile(r"embedded(?::(\d{1,5}))?")
 
 
@@ -22,9 +23,10 @@ def parse_broker(value: str) -> str:
     try:
         url = urlsplit(value)
         port = url.port
-    except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
-    if url.scheme != "mqtt" or not url.hostname or port == 0:
+    except ValueError:  # its words quote the URL, where a password may stand
+        raise ValueError("is no URL: must be `mqtt://HOST[:PORT]`, the port 1 to 65535") from None
+    unseen = any(sign.isspace() or not sign.isprintable() for sign in value)
+    if url.scheme != "mqtt" or not url.hostname or port == 0 or unseen:
         raise ValueError("must be `mqtt://HOST[:PORT]` or `embedded`, a broker inside this daemon")
     if url.username or url.password:
         raise ValueError("must not hold a user or password: write them as `username`, `password`")
@@ -41,8 +43,10 @@ def embedded_port(broker: str) -> int | None:
 
 def topic_level(value: str) -> str:
     """Return the value if it can be one level of a topic, else raise ValueError."""
-    if not value or any(sign in value for sign in "/+#\0") or value.startswith("$"):
+    if not value or any(sign in value for sign in "/+#") or value.startswith("$"):
         raise ValueError("must be one level of a topic: not empty, without / + # and no $ in front")
+    if not value.isprintable() or len(value) > LONGEST_LEVEL:
+        raise ValueError(f"must be at most {LONGEST_LEVEL} characters, each printable")
     return value
 
 
@@ -53,7 +57,7 @@ def _base_topic(value: str) -> str:
 
 
 class Mqtt(Options):
-    """The broker that results go to."""
+    """The broker, and who we are to it."""
 
     broker: Annotated[str, AfterValidator(parse_broker)] = Field(
         default="mqtt://127.0.0.1:1883",
@@ -64,6 +68,7 @@ class Mqtt(Options):
     password: SecretStr | None = Field(
         default=None,
         description="Password, never in clear: `${NAME}` takes it from the environment.",
+        json_schema_extra={"pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"},
     )
     password_file: FilePath | None = Field(
         default=None,
@@ -71,7 +76,7 @@ class Mqtt(Options):
         "`${CREDENTIALS_DIRECTORY}/mqtt`.",
     )
     base_topic: Annotated[str, AfterValidator(_base_topic)] = Field(
-        default="edge", description="What all topics begin with."
+        default="edge", max_length=512, description="What all topics begin with."
     )
     keepalive_s: int = Field(
         default=30, ge=5, le=3600, description="Seconds after which a silent link is found dead."

@@ -20,7 +20,7 @@ else:
 
 
 class Publish(Options):
-    """Which results are published."""
+    """Which results go out, and how often at most."""
 
     when: Literal["every", "changed"] = Field(
         default="every",
@@ -29,6 +29,7 @@ class Publish(Options):
     min_interval_ms: float = Field(
         default=0,
         ge=0,
+        le=86_400_000,
         description="At most one result each so many milliseconds; 0 is no limit. A change that "
         "falls into the pause is published when it ends, if it still holds.",
     )

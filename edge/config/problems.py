@@ -30,17 +30,22 @@ LONGEST = 60  # characters shown of a key or a value
 SYNTAX = (  # a part of PyYAML's reason, and what a person can do; {0} is what it quotes first
     (r"'\t'", "a tab cannot stand at the beginning: indent with spaces"),
     ("cannot start any token", "a text cannot begin with {0}: put quotes around it"),
-    ("mapping values are not", "`: ` cannot stand here: check the indentation, or quote the text"),
+    (
+        "mapping values are not",
+        "`: ` cannot stand here: check this line and the one above, or quote",
+    ),
     ("sequence entries are not", "a list item (`- `) cannot stand here: check the indentation"),
     ("could not find expected ':'", "a `: ` is missing after the key"),
     ("expected <block end>", "does not fit the lines above: check the indentation and the quotes"),
+    ("document start", "does not fit the lines above: check the indentation and the quotes"),
+    ("chomping", "after | or > a text begins on the next line"),
     ("expected ',' or", "{0} or {1} is missing before this"),
     ("node content", "a value is missing here"),
     ("end of stream", "a quote is opened here and not closed"),
     ("document separator", "a quote is opened here and not closed"),
-    ("escape", r"between double quotes \ begins an escape: use single quotes, or write \\"),
+    ("escape", r"between double quotes \ begins an escape: write \\, or use '...'"),
     ("alphabetic or numeric", "put quotes around a text that begins with * or &"),
-    ("tag handle", "tags are not used here: put quotes around a text that begins with !"),
+    ("undefined tag", "tags are not used here: put quotes around a text that begins with !"),
 )
 BEGINS_EARLIER = ("could not find expected", "end of stream", "document separator")
 
@@ -109,7 +114,7 @@ def yaml_in_plain_words(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     begins_earlier = any(part in reason for part in BEGINS_EARLIER)
     mark = getattr(error, "context_mark" if begins_earlier else "problem_mark", None)
     line = int(mark.line) + 1 if mark else 1
-    if "expected ',' or" in reason and "${" in "".join(text.splitlines()[line - 1 : line]):
+    if reason.endswith("but got '{'") and "${" in "".join(text.splitlines()[line - 1 : line]):
         return line, 'between { } or [ ] write "${NAME}" in quotes'
     quoted = [f"`{sign}`" for sign in re.findall(r"'([^']*)'", reason)]
     for part, words in SYNTAX:
@@ -162,7 +167,7 @@ class _Spot:
             models = [kind for kind, _ in self.choices if is_model(kind)]
             if len(models) > 1:
                 self.choices = [(plugins(self.choices).get(str(step)), [])]
-            elif step == "[key]" and self.error not in {"extra_forbidden", "missing"}:
+            elif step == "[key]" and not inner and self.error not in {"extra_forbidden", "missing"}:
                 self.is_key = True
             elif models:
                 self.place, self.owner = (*self.place, step), models[0]
@@ -194,7 +199,7 @@ class _Spot:
             text = f"the name {own_words if self.error == 'value_error' else 'must be text'}"
         elif self.error == "value_error":
             text = own_words
-            if any(secret in own_words for secret in _secrets_in(place, document)):
+            if any(secret and secret in own_words for secret in _secrets_in(place, document)):
                 text = f"is not allowed: {described}"
         elif self.error == "string_pattern_mismatch":
             text = f"does not fit{_but(place, document, self.choices)}: {described}"
@@ -218,7 +223,7 @@ def _but(place: Place, document: Document, choices: Sequence[Alternative]) -> st
     kinds = [kind for kind, _ in choices]
     value = document.at(place)
     if names := document.variables.get(place):
-        return f", not what {' and '.join(f'${{{name}}}' for name in dict.fromkeys(names))} holds"
+        return f", not what {' and '.join(f'${{{name}}}' for name in names)} holds"
     if value is None:
         return ", but it is empty"
     if any(kind is SecretStr for kind in kinds):
@@ -256,7 +261,9 @@ def _shown(value: Any) -> str:
         return f"a {kind}" if value else f"an empty {kind}"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value[:LONGEST] if isinstance(value, str) else value)
+    if isinstance(value, str):  # a URL where it does not belong may hold a password
+        value = re.sub(r"://.*@", "://***@", value, flags=re.DOTALL)[:LONGEST]
+    text = repr(value)
     return text if len(text) <= LONGEST + 2 else text[:LONGEST] + "..."
 
 

@@ -48,7 +48,8 @@ def origin(kind: Any) -> Any:
 
 def is_model(kind: Any) -> bool:
     """Whether a type is a part of the YAML with fields of its own."""
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+    # Python 3.10 takes list[str] for a type.
+    return origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def plugins(choices: Iterable[Alternative]) -> dict[str, type[BaseModel]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BYTES = 1 << 20
-MAX_VALUES = 100_000  # with aliases expanded: what a billion laughs is stopped by
+MAX_VALUES = 50_000  # with aliases expanded: what a billion laughs is stopped by
 MAX_DEPTH = 50
 MAX_DIGITS = 300  # longer is no number anybody means, and Python refuses 4300
 NEVER_IN_CLEAR: frozenset[Place] = frozenset({("mqtt", "password")})
@@ -30,10 +30,7 @@ CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
+FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(?i:inf)|\.(?i:nan)", re.ASCII)
 STANDARD = "tag:yaml.org,2002:"
 CONVERTING_TAGS: dict[str, tuple[type, ...]] = {
     STANDARD + "int": (int,),
@@ -152,7 +149,7 @@ class _Composer:
         if name in self._open_anchors:
             self._fail(_line(event), "an alias (*) stands inside of what it refers to")
         if name not in self._anchors:
-            words = "an alias (*) refers to no anchor (&) above it: quote a text that begins with *"
+            words = "an alias (*) refers to no anchor (&) above: quote a text that begins with *"
             self._fail(_line(event), words)
         node = self._anchors[name]
         self._count(event, size=node.size, level=level + node.depth - 1)
@@ -232,7 +229,7 @@ class _Composer:
         """Put in what the environment holds, as text: it is never parsed."""
         if not isinstance(node.value, str):
             return
-        pieces, at, problems = [], 0, []
+        pieces, at, problems, used = [], 0, [], []
         for match in VARIABLE.finditer(node.value):
             pieces.append(node.value[at : match.start()])
             at, name = match.end(), match[1]
@@ -243,7 +240,7 @@ class _Composer:
             elif name not in self._environ:
                 problems.append(f"the environment variable {name} is not set")
             else:
-                node.variables = (*node.variables, name)
+                used.append(name)
                 pieces.append(self._environ[name])
                 self._found.secrets.add(self._environ[name])
         pieces.append(node.value[at:])
@@ -253,8 +250,8 @@ class _Composer:
             node.value = "".join(pieces)
             if "\0" in node.value or any("\ud800" <= sign <= "\udfff" for sign in node.value):
                 problems.append("holds a character that is no text")
-        node.unsure = bool(problems)
-        for text in problems:
+        node.unsure, node.variables = bool(problems), tuple(dict.fromkeys(used))
+        for text in dict.fromkeys(problems):
             self._note(node.line, place, text)
 
     def _count(self, event: yaml.Event, *, size: int, level: int) -> None:
@@ -294,8 +291,8 @@ def _plain_value(text: str) -> str | int | float | bool | None:
     """Return what a plain scalar means in YAML 1.2's core schema."""
     if text in CONSTANTS:
         return CONSTANTS[text]
-    if len(text) <= MAX_DIGITS and INT.fullmatch(text):
+    if len(text) > MAX_DIGITS:
+        return text
+    if INT.fullmatch(text):
         return int(text, 0 if text[:2] in {"0o", "0x"} else 10)
-    if len(text) <= MAX_DIGITS and FLOAT.fullmatch(text):
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    return text
+    return float(re.sub(r"\.(?=[in])", "", text.lower())) if FLOAT.fullmatch(text) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -42,6 +43,8 @@ class Classification:
     def __init__(
         self, options: ClassificationOptions, output: TensorSpec, labels: Sequence[str]
     ) -> None:
+        import numpy as np
+
         classes = output.shape[-1] if output.shape else 0
         if classes < 1 or any(extent != 1 for extent in output.shape[:-1]):
             raise DecodeError(
@@ -56,7 +59,11 @@ class Classification:
         self._labels = labels or [str(index) for index in range(classes)]
         self._scale = output.scale or 1.0
         self._zero_point = output.zero_point if output.scale else 0
+        self._decimals = output.decimals
         self._top_k = min(options.top_k, classes)
+        # Wide enough for a value below all scores.
+        self._rest = np.empty(classes, np.float64 if output.dtype == "float32" else np.int64)
+        self._taken = -np.inf if output.dtype == "float32" else np.iinfo(np.int64).min
         self._lowest = options.threshold / self._scale + self._zero_point
 
     def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
@@ -66,21 +73,30 @@ class Classification:
         8-bit specification. Of equal scores the lower index comes first.
         """
         scores = tensors[0].reshape(-1)
-        best = [int(scores.argmax())] if self._top_k == 1 else self._best(scores)
+        best = [int(scores.argmax(axis=0))] if self._top_k == 1 else self._best(scores)
         return [
             {
                 "label": self._labels[index],
                 "index": index,
-                "score": round(self._scale * (float(scores[index]) - self._zero_point), 6),
+                "score": round(
+                    self._scale * (float(scores[index]) - self._zero_point), self._decimals
+                ),
             }
             for index in best
-            if scores[index] >= self._lowest
+            if scores[index] >= self._lowest and math.isfinite(scores[index])
         ]
 
     def _best(self, scores: NDArray[Any]) -> list[int]:
-        """Return the indices of the top k, by selection and not by sorting all."""
-        kth = scores.size - self._top_k
-        lowest = scores[scores.argpartition(kth)[kth]]
-        candidates = (scores >= lowest).nonzero()[0].tolist()
-        candidates.sort(key=lambda index: (-float(scores[index]), index))
-        return candidates[: self._top_k]  # type: ignore[no-any-return]
+        """Return the indices of the top k: the best, then the best of the rest, and so on.
+
+        On a core that has slept since the last frame, every other function of numpy costs
+        more than one of these rounds.
+        """
+        rest = self._rest
+        rest[:] = scores
+        best = []
+        for _ in range(self._top_k):
+            index = int(rest.argmax(axis=0))
+            rest[index] = self._taken
+            best.append(index)
+        return best

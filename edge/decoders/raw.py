@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -58,13 +59,18 @@ class Raw:
         ]
 
 
-def _real_values(spec: TensorSpec, tensor: NDArray[Any]) -> list[float] | list[int]:
-    """As real = scale * (quantized - zero_point); a tensor without a scale stays as it is."""
+def _real_values(spec: TensorSpec, tensor: NDArray[Any]) -> list[Any]:
+    """As real = scale * (quantized - zero_point); a tensor without a scale stays as it is.
+
+    What is not finite becomes None, for which JSON has a word.
+    """
     flat = tensor.reshape(-1)
+    values: list[Any]
     if not spec.scale:
-        return flat.tolist()  # type: ignore[no-any-return]
-    real = (flat.astype("float64") - spec.zero_point) * spec.scale
-    return real.round(9).tolist()  # type: ignore[no-any-return]
+        values = flat.tolist()
+        return [value if math.isfinite(value) else None for value in values]
+    values = ((flat.astype("float64") - spec.zero_point) * spec.scale).round(spec.decimals).tolist()
+    return values
 
 
 def _size(shape: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from collections import deque
 from statistics import median
 
 KNOWN_INTERVALS = 31  # what the period is told from
+ALIKE = 0.2
 LONG = 1.75  # periods; a shorter gap is jitter, or exposure getting longer
 
 
@@ -11,7 +12,7 @@ class StallWatch:
     """Counts the frames missing between consecutive capture times.
 
     The period is the median of the recent intervals, so a camera that slows down in the
-    dark is not taken for one that stalls. A gap that repeats becomes the period itself.
+    dark is not taken for one that stalls: neither is an interval as long as the one before it.
     Frames that arrive in a burst after a gap were late, not lost: they pay back its count.
     """
 
@@ -19,12 +20,14 @@ class StallWatch:
         self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
         self._last_ns: int | None = None
         self._pending = 0
+        self._long_ns = 0
 
     def restart(self) -> None:
         """Forget what was: the source was opened anew."""
         self._intervals.clear()
         self._last_ns = None
         self._pending = 0
+        self._long_ns = 0
 
     def gap(self, captured_ns: int) -> int:
         """Take in a capture time; return how many frames are now known to be lost before it."""
@@ -42,6 +45,11 @@ class StallWatch:
             self._pending = max(self._pending - 1, 0)
             return 0
         lost, self._pending = self._pending, 0
-        if interval_ns >= LONG * period_ns:
-            self._pending = round(interval_ns / period_ns) - 1
+        long_before_ns, self._long_ns = self._long_ns, 0
+        if interval_ns < LONG * period_ns:
+            return lost
+        self._long_ns = interval_ns
+        if abs(interval_ns - long_before_ns) <= ALIKE * interval_ns:
+            return 0  # two in a row that are alike: the camera's new pace, and no stall
+        self._pending = round(interval_ns / period_ns) - 1
         return lost

@@ -44,7 +44,7 @@ class Outbox:
         """Take a message in, and hand on what can be."""
         self._waiting.append(message)
         self.push()
-        if len(self._waiting) > self._limit:
+        while len(self._waiting) > self._limit:
             self._waiting.popleft()
             self.given_up += 1
 

@@ -30,6 +30,14 @@ class Grabbed:
     """The true label, where the source was asked to know it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """What is the model's input already, and no picture however it looks."""
+
+    data: NDArray[Any] | bytes
+    """An array of its shape and type, or its raw bytes in the machine's own order."""
+
+
 class SourceOptions(Options, abc.ABC):
     """What all sources have in common; each says its own `type`."""
 
@@ -73,12 +81,12 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
-    def retrieve(self) -> NDArray[Any] | bytes:
+    def retrieve(self) -> NDArray[Any] | ModelInput:
         """Decode the frame grabbed last.
 
-        Returns pixels (uint8, height x width x 3, BGR), or data that is the model's input
-        already: an array of its shape, or its raw bytes. The memory is the source's and is
-        written again by the next call. Raises FrameError when just this frame is bad.
+        Returns pixels (uint8, height x width x 3, BGR), or what is the model's input already.
+        The memory is the source's and is written again by the next call. Raises FrameError
+        when just this frame is bad.
         """
 
     def close(self) -> None:  # noqa: B027  most sources hold nothing

@@ -34,6 +34,8 @@ class CameraOptions(SourceOptions):
     fps: float = Field(default=30, gt=0, le=1000, description="Frames a second asked of it.")
     fourcc: str = Field(
         default="MJPG",
+        min_length=4,
+        max_length=4,
         pattern=r"^[\x21-\x7e ]{4}$",
         description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
     )

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from edge.errors import FrameError, SourceError
 from edge.options import FilePath
-from edge.sources.base import Grabbed, Source, SourceOptions
+from edge.sources.base import Grabbed, ModelInput, Source, SourceOptions
 from edge.sources.pacing import Pacer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ImagesOptions(SourceOptions):
     )
     fps: float | None = Field(
         default=None,
-        gt=0,
+        ge=0.0001,
         le=10_000,
         description="Frames a second: a live source. Without it each file is run once, in "
         "order, and none is dropped.",
@@ -53,6 +53,7 @@ class ImagesOptions(SourceOptions):
     tile: int | None = Field(
         default=None,
         ge=1,
+        le=8192,
         description="Each picture is a sheet of square tiles of so many pixels; every tile is "
         "a frame, row by row.",
     )
@@ -97,17 +98,17 @@ def find_files(path: Path) -> list[Path]:
     return [file for match in found for file in find_files(match)]
 
 
-def read_frame(path: Path) -> NDArray[Any] | bytes:
-    """Read a file: pixels (uint8, height x width x 3, BGR), an array (.npy) or bytes (.bin).
+def read_frame(path: Path) -> NDArray[Any] | ModelInput:
+    """Read a file: pixels (uint8, height x width x 3, BGR), or a model's input (.npy, .bin).
 
     Raises FrameError when it cannot be read.
     """
     suffix = path.suffix.lower()
     try:
         if suffix == ".bin":
-            return path.read_bytes()
+            return ModelInput(path.read_bytes())
         if suffix == ".npy":
-            return _read_array(path)
+            return ModelInput(_read_array(path))
         return _read_picture(path)
     except OSError as error:
         raise FrameError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -117,10 +118,16 @@ def _read_array(path: Path) -> NDArray[Any]:
     import numpy as np
 
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except OSError:
+        raise
+    # Its header is parsed as Python: whatever can be wrong with a text can come out.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else "it is empty"
         raise FrameError(f"{path}: is no .npy array: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        raise FrameError(f"{path}: is no .npy array but an archive of several")
     return array
 
 
@@ -170,29 +177,29 @@ class Images(Source):
             return None
         for _ in range(step):  # frames that were lost are passed over, as a camera's are
             self._number += 1
-            self._at = next(self._frames, None)
-            if self._at is None:
+            found = next(self._frames, None)
+            if found is None:
                 return None
-        path, tile, truth = self._at  # type: ignore[misc]
-        name = str(path) if tile is None else f"{path}#{tile}"
+            self._path, self._tile, truth = found
+        name = str(self._path) if self._options.tile is None else f"{self._path}#{self._tile}"
         return Grabbed(self._number, captured_ns or time.monotonic_ns(), name, truth)
 
-    def retrieve(self) -> NDArray[Any] | bytes:
+    def retrieve(self) -> NDArray[Any] | ModelInput:
         """Read the file, or cut out the tile, that was grabbed last."""
-        path, tile, _ = self._at  # type: ignore[misc]
-        picture = self._read(path)
-        if tile is None:
+        picture = self._read(self._path)
+        side = self._options.tile
+        if side is None or isinstance(picture, ModelInput):
             return picture
-        side = self._options.tile or 1
-        row, column = divmod(tile, picture.shape[1] // side)  # type: ignore[union-attr]
-        return picture[row * side : (row + 1) * side, column * side : (column + 1) * side]  # type: ignore[call-overload,no-any-return]
+        row, column = divmod(self._tile, picture.shape[1] // side)
+        cut: NDArray[Any] = picture[row * side :, column * side :][:side, :side]
+        return cut
 
-    def _walk(self) -> Iterator[tuple[Path, int | None, str | None]]:
-        """Every file, or every tile of every file, with its true label where it is asked for."""
+    def _walk(self) -> Iterator[tuple[Path, int, str | None]]:
+        """Every file (as tile 0), or all tiles of each, with the true label where it is asked."""
         while True:
             for path in self._files:
                 if self._options.tile is None:
-                    yield path, None, self._truth(path)
+                    yield path, 0, self._truth(path)
                 else:
                     yield from self._tiles(path, self._options.tile)
             if not self._options.loop:
@@ -203,16 +210,13 @@ class Images(Source):
             sheet = self._read(path)
         except FrameError as error:
             raise SourceError(str(error)) from error
-        if isinstance(sheet, bytes) or min(sheet.shape[:2]) < side:
+        if isinstance(sheet, ModelInput) or min(sheet.shape[:2]) < side:
             raise SourceError(f"{path}: is no sheet of tiles of {side} pixels")
         tiles = (sheet.shape[0] // side) * (sheet.shape[1] // side)
-        truths: list[str] | list[None] = [None] * tiles
-        if self._options.truth == "list":
-            truths = _true_labels(path.with_suffix(".txt"), tiles)
-        elif self._options.truth != "none":
-            truths = [self._truth(path) or ""] * tiles
-        for tile, truth in enumerate(truths):
-            yield path, tile, truth
+        listed = self._options.truth == "list"
+        truths = _true_labels(path.with_suffix(".txt"), tiles) if listed else []
+        for tile in range(tiles):
+            yield path, tile, truths[tile] if listed else self._truth(path)
 
     def _truth(self, path: Path) -> str | None:
         if self._options.truth == "folder":
@@ -221,13 +225,13 @@ class Images(Source):
             return path.stem.split("_", 1)[0]
         return None
 
-    def _read(self, path: Path) -> NDArray[Any] | bytes:
+    def _read(self, path: Path) -> NDArray[Any] | ModelInput:
         """Read a file, from memory where it comes round again and there is room to keep it."""
         if path in self._kept:
             return self._kept[path]
         frame = read_frame(path)
         again = self._options.loop or self._options.tile is not None
-        if again and not isinstance(frame, bytes) and self._room_for(frame.nbytes):
+        if again and not isinstance(frame, ModelInput) and self._room_for(frame.nbytes):
             self._kept[path] = frame
             self._kept_bytes += frame.nbytes
         return frame

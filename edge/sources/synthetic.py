@@ -26,7 +26,7 @@ class SyntheticOptions(SourceOptions):
     height: int = Field(default=720, ge=1, le=8192, description="Height of a frame in pixels.")
     fps: float | None = Field(
         default=30,
-        gt=0,
+        ge=0.0001,
         le=10_000,
         description="Frames a second; `null` makes it a pulled source, as fast as it is asked.",
     )

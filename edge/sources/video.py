@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -26,7 +25,7 @@ class VideoOptions(SourceOptions):
 
     type: Literal["video"] = Field(description="A video file or a network stream.")
     path: str = Field(description="A file, or a URL such as rtsp://HOST/PATH or http://HOST/PATH.")
-    fps: float | Literal["file"] | None = Field(
+    fps: Annotated[float, Field(ge=0.0001, le=10_000)] | Literal["file"] | None = Field(
         default="file",
         description="Pace of a file: its own (`file`), a number of frames a second, or `null`: "
         "as fast as possible, no frame dropped. A stream sets its own pace.",
@@ -40,13 +39,6 @@ class VideoOptions(SourceOptions):
         if "://" in value or folder is None:
             return value
         return str(Path(folder) / Path(value).expanduser())
-
-    @field_validator("fps")
-    @classmethod
-    def _positive(cls, value: float | str | None) -> float | str | None:
-        if isinstance(value, float) and not 0 < value <= 10_000:  # noqa: PLR2004
-            raise ValueError("must be more than 0 and at most 10000")
-        return value
 
     @property
     def stream(self) -> bool:
@@ -143,7 +135,9 @@ class Video(Source):
 
 def _without_password(path: str) -> str:
     """Return the path as it may stand in a log: a camera's URL often holds its password."""
-    if "@" not in path or "://" not in path:
+    scheme, sign, rest = path.partition("://")
+    if not sign:
         return path
-    url = urlsplit(path)
-    return url._replace(netloc="***@" + url.netloc.rpartition("@")[2]).geturl()
+    before, at, address = rest.rpartition("@")  # a password may hold any character
+    address, query, _ = address.partition("?")
+    return f"{scheme}://{before and '***'}{at}{address}{query and '?***'}"

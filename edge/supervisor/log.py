@@ -36,8 +36,11 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    plain = text and not any(sign in text for sign in ' "=\n\t\r\\') and text.isprintable()
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    if text and text.isprintable() and not any(sign in text for sign in ' "=\\'):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    # What is left may still end a line for some reader, or command a terminal.
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in quoted)
 
 
 class _Line(logging.Formatter):

@@ -46,8 +46,11 @@ class CaptureSide(threading.Thread):
         self._live = options.source.live
         self._preprocess = prepared.preprocess
         self._mailbox = mailbox
+        self._slot = mailbox.first()
         self._tell = tell
         self._first_frame = first_frame
+        self._retry_s = FIRST_RETRY_S
+        self._why_lost = ""
         self.source: Source = options.source.make()
         self.stopping = threading.Event()
         self.error: Exception | None = None
@@ -55,47 +58,41 @@ class CaptureSide(threading.Thread):
     def run(self) -> None:
         """Deliver frames until the source ends or `stopping` is set."""
         try:
-            lost = False
-            while not self.stopping.is_set() and self._open():
-                if lost:
-                    self._tell(Note("source_back", "the source delivers again", {}))
+            while not self.stopping.is_set():
                 try:
+                    self.source.open()
                     self._deliver()
                     break
                 except SourceError as error:
                     if not self._live:
                         raise
-                    lost = True
-                    self._tell(Note("source_lost", str(error), {}))
+                    self._lost(error)
                 finally:
                     self.source.close()
+                # A fleet that lost its network must not come back in one stroke.
+                self.stopping.wait(self._retry_s * random.uniform(0.5, 1.0))  # noqa: S311
+                self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
         except Exception as error:  # noqa: BLE001  raised again by the inference side
             self.error = error
         finally:
             self._mailbox.close()
 
-    def _open(self) -> bool:
-        """Open the source, as often as it takes for a live one; False when stopping."""
-        retry_s, said = FIRST_RETRY_S, ""
-        while True:
-            try:
-                self.source.open()
-            except SourceError as error:
-                if not self._live:
-                    raise
-                if str(error) != said:
-                    said = str(error)
-                    self._tell(Note("source_lost", said, {"retrying": True}))
-                if self.stopping.wait(retry_s * random.uniform(0.5, 1.0)):  # noqa: S311
-                    return False
-                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
-            else:
-                return True
+    def _lost(self, error: SourceError) -> None:
+        """Tell why there are no frames, once for each reason."""
+        if str(error) != self._why_lost:
+            self._why_lost = str(error)
+            self._tell(Note("source_lost", self._why_lost, {}))
+
+    def _back(self) -> None:
+        """Take note that there are frames; tell it where they were missed."""
+        self._retry_s = FIRST_RETRY_S
+        if self._why_lost:
+            self._why_lost = ""
+            self._tell(Note("source_back", "the source delivers again", {}))
 
     def _deliver(self) -> None:
         """Bring frames to the mailbox until the source has no more."""
         source, mailbox, stopping = self.source, self._mailbox, self.stopping
-        slot = mailbox.first()
         while True:
             if not self._live:
                 while not mailbox.wait_for_room(IDLE_S) and not stopping.is_set():
@@ -103,6 +100,8 @@ class CaptureSide(threading.Thread):
             grabbed = source.grab(stopping)
             if grabbed is None:
                 return
+            self._back()
+            slot = self._slot
             try:
                 frame = source.retrieve()
                 slot.retrieved_ns = time.monotonic_ns()
@@ -115,7 +114,7 @@ class CaptureSide(threading.Thread):
                 self._tell(Note("frame_failed", f"{where}{error}", details))
                 continue
             slot.grabbed = grabbed
-            slot = mailbox.post(slot)
+            self._slot = mailbox.post(slot)
 
 
 class InferenceSide:
@@ -151,9 +150,10 @@ class InferenceSide:
                 if self._mailbox.ended:
                     return
                 continue
-            answered += self._answer(slot)
-            if answered % COLLECT_EVERY == 0:
-                gc.collect()
+            if self._answer(slot):
+                answered += 1
+                if answered % COLLECT_EVERY == 0:
+                    gc.collect()
 
     def _answer(self, slot: Slot) -> bool:
         """Run one frame to its result; False when it was too late to be worth it."""

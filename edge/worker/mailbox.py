@@ -65,10 +65,11 @@ class Mailbox:
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Wait, before posting, until the last frame was taken; False when time has passed."""
-        if self._full is None:
-            return True
-        self._room.acquire(timeout=timeout_s)
-        return self._full is None
+        end = time.monotonic() + timeout_s
+        while self._full is not None:
+            if not self._room.acquire(timeout=max(end - time.monotonic(), 0)):
+                return False
+        return True
 
     def take(self, timeout_s: float) -> Slot | None:
         """Wait for a frame and take it; the slot taken before is free to be written again.

@@ -94,6 +94,7 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     quiet_python()
     threading.Thread(target=listen, name="listen", daemon=True).start()
     run_pipeline(capture, inference)
+    line.may_wait = True  # what is said last must arrive
     line.tell(beat())
     if not inference.stopping.is_set():
         line.tell(Ended())

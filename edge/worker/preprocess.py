@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from edge.errors import FrameError, ModelError
+from edge.sources.base import ModelInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,22 +65,21 @@ class Preprocessor:
         """Return a new tensor of the input's shape and dtype, to be written again and again."""
         return np.zeros(self.spec.shape, self._plain)
 
-    def __call__(self, frame: NDArray[Any] | bytes, tensor: NDArray[Any]) -> None:
+    def __call__(self, frame: NDArray[Any] | ModelInput, tensor: NDArray[Any]) -> None:
         """Write a frame into `tensor`, a buffer of ours.
 
         Raises FrameError when the frame cannot become the model's input.
         """
-        if isinstance(frame, bytes):
-            self._take_bytes(frame, tensor)
-        elif self.takes_pixels and frame.dtype == np.uint8 and self._is_picture(frame):
+        if not isinstance(frame, ModelInput):
             self._take_pixels(frame, tensor)
+        elif isinstance(frame.data, bytes):
+            self._take_bytes(frame.data, tensor)
         else:
-            self._take_tensor(frame, tensor)
-
-    def _is_picture(self, frame: NDArray[Any]) -> bool:
-        return frame.ndim == 3 and frame.shape[2] == 3  # noqa: PLR2004
+            self._take_array(frame.data, tensor)
 
     def _take_pixels(self, frame: NDArray[Any], tensor: NDArray[Any]) -> None:
+        if not self.takes_pixels:
+            raise FrameError(f"a picture cannot become the model's input, {self.spec}")
         if frame.shape != self._fitted_to:
             self._fit(frame.shape)
         top, bottom, left, right = self._cut
@@ -122,7 +122,8 @@ class Preprocessor:
         self._resized = self._bgr
         if self._mode == "crop":
             scale = max(self._width / width, self._height / height)
-            cut_w, cut_h = round(self._width / scale), round(self._height / scale)
+            cut_w = max(round(self._width / scale), 1)
+            cut_h = max(round(self._height / scale), 1)
             top, left = (height - cut_h) // 2, (width - cut_w) // 2
             self._cut = (top, top + cut_h, left, left + cut_w)
         elif self._mode == "letterbox":
@@ -160,7 +161,7 @@ class Preprocessor:
         quantized = np.rint(real / (self.spec.scale or 1.0)) + self.spec.zero_point
         return np.asarray(quantized.clip(limits.min, limits.max), self._plain)
 
-    def _take_tensor(self, array: NDArray[Any], tensor: NDArray[Any]) -> None:
+    def _take_array(self, array: NDArray[Any], tensor: NDArray[Any]) -> None:
         fits = array.shape == tensor.shape or array.shape == tensor.shape[1:]
         if not fits or array.dtype != tensor.dtype:
             given = f"{array.dtype} {list(array.shape)}"

@@ -85,7 +85,7 @@ class Part:
     @property
     def inputs(self) -> NDArray[np.float32]:
         """What the float model takes: pixel / 255."""
-        return self.pixels.astype(np.float32) / np.float32(255)
+        return np.divide(self.pixels, 255, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def whole_daemon(model: Path) -> None:
         command = [sys.executable, "-m", "edge", "run", str(config), "--broker", broker.url]
         daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            simple("edge/benchmark/p/predictions", hostname="127.0.0.1", port=broker.port)
+            simple("edge/benchmark/p/predictions", hostname="127.0.0.1", port=broker.port)  # type: ignore[no-untyped-call]
             first_s = time.monotonic() - began
             time.sleep(10)
             worker = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()[0]

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from hand_made_model import hand_made
-from parties import Daemon, Listener, Mosquitto
-from test_run import device
+from parties import Daemon, Listener, Mosquitto, device
 
 from edge.supervisor.broker import EmbeddedBroker
 

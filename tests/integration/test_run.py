@@ -1,5 +1,6 @@
 """`edge run` on a quiet day: what arrives, in which order, and how it ends."""
 
+import itertools
 import os
 import select
 import shutil
@@ -11,8 +12,7 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from paho.mqtt.subscribe import simple
-from parties import Daemon, Listener, Mosquitto, free_port, wait_for_port
+from parties import Daemon, Listener, Mosquitto, device, free_port, wait_for_port
 from pydantic import TypeAdapter
 
 from edge.latency.hdr_codec import decode
@@ -28,14 +28,6 @@ SCHEMAS = {
 }
 
 Start = Callable[..., Daemon]
-
-
-def device(broker: Mosquitto, pipelines: str, *, interval_s: float = 1) -> str:
-    """Return the YAML of a device with these pipelines."""
-    return (
-        f"device: dev\nmqtt: {{broker: '{broker.url}'}}\n"
-        f"telemetry: {{interval_s: {interval_s}}}\npipelines:\n{pipelines}"
-    )
 
 
 def test_every_message_fits_the_schema_of_its_topic(
@@ -137,8 +129,9 @@ def test_a_signal_ends_it_in_order(
     daemon.send(number)
     assert daemon.wait() == 0, daemon.log
     listener.wait_for("dev/status", lambda word: word == "offline")
-    status = simple("edge/dev/status", hostname="127.0.0.1", port=broker.port)
-    assert (status.payload, status.retain) == (b"offline", True)
+    with Listener(broker.port) as late:
+        assert late.wait_for("dev/status") == "offline"
+        assert next(heard for heard in late.heard if heard.topic == "dev/status").retained
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     sequence = [result["sequence"] for result in listener.of("digits/predictions")]
     assert sequence == list(range(len(sequence)))
@@ -186,7 +179,7 @@ def test_only_changes_are_published_where_that_is_asked(
     start(device(broker, pipelines), "--max-frames", "60").wait()
     results = listener.wait_for_many("digits/predictions", 30)
     labels = [result["predictions"][0]["label"] for result in results]
-    assert all(one != other for one, other in zip(labels, labels[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(labels))
     assert [result["sequence"] for result in results] == list(range(30))
 
 

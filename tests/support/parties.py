@@ -181,3 +181,11 @@ class Daemon:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+
+def device(broker: Mosquitto, pipelines: str, *, interval_s: float = 1) -> str:
+    """Return the YAML of a device with these pipelines."""
+    return (
+        f"device: dev\nmqtt: {{broker: '{broker.url}'}}\n"
+        f"telemetry: {{interval_s: {interval_s}}}\npipelines:\n{pipelines}"
+    )

@@ -112,13 +112,11 @@ class Script(SourceOptions):
     With `in_turn` a frame is given only when the one before was answered, told by `next`.
     """
 
-    model_config = {"arbitrary_types_allowed": True}
-
     type: Literal["script"] = "script"
     is_live: bool = True
     in_turn: bool = True
     steps: list[Any]
-    openings: list[Any] = []
+    openings: tuple[Any, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -416,7 +414,7 @@ def test_a_live_source_that_cannot_be_opened_is_tried_again_and_told_once(
 ) -> None:
     absent = SourceError("there is no such camera")
     busy = SourceError("it is in use")
-    script = Script(steps=[FRAME, FRAME], openings=[absent, absent, absent, busy, busy])
+    script = Script(steps=[FRAME, FRAME], openings=(absent, absent, absent, busy, busy))
     run, source = scripted(digits, script)
     run()
     assert source.opened == 6
@@ -428,7 +426,7 @@ def test_a_live_source_that_cannot_be_opened_is_tried_again_and_told_once(
 def test_a_source_that_was_told_as_lost_before_it_ever_opened_is_told_when_it_comes(
     digits: Prepared,
 ) -> None:
-    script = Script(steps=[FRAME], openings=[SourceError("there is no such camera")])
+    script = Script(steps=[FRAME], openings=(SourceError("there is no such camera"),))
     run, _ = scripted(digits, script)
     run()
     assert run.events == ["source_lost", "source_back"]
@@ -521,7 +519,7 @@ def test_stopping_ends_the_tries_to_open_a_source(
     monkeypatch.setattr(loop, "FIRST_RETRY_S", LONG_S * 10)
     monkeypatch.setattr(loop, "LONGEST_RETRY_S", LONG_S * 10)
     told = threading.Event()
-    script = Script(steps=[], openings=[SourceError("absent")])
+    script = Script(steps=[], openings=(SourceError("absent"),))
     run = Run(options(script), digits, told=lambda _: told.set())
     runner = threading.Thread(target=run, daemon=True)
     runner.start()

@@ -4,64 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from standing_clock import StandingClock
 
-from edge.sources import pacing
 from edge.sources.pacing import Pacer
 
 MS = 1_000_000
 LONG_S = 20.0  # never reached, unless something hangs
 
 
-class Clock(threading.Event):
-    """A clock that only sleeping and waiting moves on, and the `stop` that is waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_ns = 5_000_000_000
-        self.oversleep_ns = 0
-        self.stop_at_ns: int | None = None
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def sleep(self, seconds: float) -> None:
-        self.now_ns += round(seconds * 1e9) + self.oversleep_ns
-
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        end_ns = self.now_ns + round(timeout * 1e9)
-        if self.stop_at_ns is not None and self.stop_at_ns <= end_ns:
-            self.now_ns = self.stop_at_ns
-            self.set()
-            return True
-        self.now_ns = end_ns + self.oversleep_ns
-        return False
-
-
-def use(clock: Clock, patch: pytest.MonkeyPatch) -> None:
-    fake = SimpleNamespace(monotonic_ns=clock.monotonic_ns, sleep=clock.sleep)
-    patch.setattr(pacing, "time", fake)
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    use(clock, monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
+    clock = StandingClock()
+    clock.use(monkeypatch)
     return clock
 
 
-def due(pacer: Pacer, clock: Clock) -> tuple[int, int]:
+def due(pacer: Pacer, clock: StandingClock) -> tuple[int, int]:
     frame = pacer.next(clock)
     assert frame is not None
     return frame
 
 
-def test_the_first_frame_is_due_at_once(clock: Clock) -> None:
+def test_the_first_frame_is_due_at_once(clock: StandingClock) -> None:
     began_ns = clock.now_ns
     assert due(Pacer(fps=1), clock) == (0, began_ns)
     assert clock.now_ns == began_ns
@@ -69,7 +37,7 @@ def test_the_first_frame_is_due_at_once(clock: Clock) -> None:
 
 @pytest.mark.parametrize("fps", [0.5, 7, 30, 1000])
 def test_capture_times_are_the_due_times_however_late_one_wakes_up(
-    clock: Clock, fps: float
+    clock: StandingClock, fps: float
 ) -> None:
     pacer = Pacer(fps)
     began_ns = clock.now_ns
@@ -82,7 +50,7 @@ def test_capture_times_are_the_due_times_however_late_one_wakes_up(
     assert pacer.lost == 0
 
 
-def test_a_consumer_that_is_slow_but_keeps_up_loses_nothing(clock: Clock) -> None:
+def test_a_consumer_that_is_slow_but_keeps_up_loses_nothing(clock: StandingClock) -> None:
     pacer = Pacer(fps=100)
     for index in range(50):
         assert due(pacer, clock)[0] == index
@@ -90,7 +58,9 @@ def test_a_consumer_that_is_slow_but_keeps_up_loses_nothing(clock: Clock) -> Non
     assert pacer.lost == 0
 
 
-def test_a_consumer_that_was_held_up_for_less_than_a_period_catches_up(clock: Clock) -> None:
+def test_a_consumer_that_was_held_up_for_less_than_a_period_catches_up(
+    clock: StandingClock,
+) -> None:
     pacer = Pacer(fps=100)
     began_ns = clock.now_ns
     due(pacer, clock)
@@ -101,7 +71,7 @@ def test_a_consumer_that_was_held_up_for_less_than_a_period_catches_up(clock: Cl
 
 
 def test_a_stall_of_several_periods_loses_what_fell_due_in_it_but_for_the_last(
-    clock: Clock,
+    clock: StandingClock,
 ) -> None:
     pacer = Pacer(fps=100)
     began_ns = clock.now_ns
@@ -113,7 +83,9 @@ def test_a_stall_of_several_periods_loses_what_fell_due_in_it_but_for_the_last(
     assert pacer.lost == 4
 
 
-def test_frames_lost_while_it_slept_itself_are_counted_at_the_next_frame(clock: Clock) -> None:
+def test_frames_lost_while_it_slept_itself_are_counted_at_the_next_frame(
+    clock: StandingClock,
+) -> None:
     pacer = Pacer(fps=100)
     due(pacer, clock)
     clock.oversleep_ns = 35 * MS  # the machine stood still while this one was waited for
@@ -132,9 +104,9 @@ def test_frames_lost_while_it_slept_itself_are_counted_at_the_next_frame(clock: 
 def test_every_frame_that_was_due_was_either_taken_or_lost(
     fps: float, pauses: list[float], oversleep: float
 ) -> None:
-    clock = Clock()
+    clock = StandingClock()
     with pytest.MonkeyPatch.context() as patch:
-        use(clock, patch)
+        clock.use(patch)
         pacer = Pacer(fps)
         clock.oversleep_ns = round(oversleep * pacer.period_ns)
         began_ns = clock.now_ns
@@ -149,7 +121,7 @@ def test_every_frame_that_was_due_was_either_taken_or_lost(
             assert len(numbers) + pacer.lost == number + 1
 
 
-def test_stop_ends_a_long_wait_at_the_moment_it_is_set(clock: Clock) -> None:
+def test_stop_ends_a_long_wait_at_the_moment_it_is_set(clock: StandingClock) -> None:
     pacer = Pacer(fps=0.01)
     due(pacer, clock)
     clock.stop_at_ns = clock.now_ns + 3 * MS
@@ -157,7 +129,7 @@ def test_stop_ends_a_long_wait_at_the_moment_it_is_set(clock: Clock) -> None:
     assert clock.now_ns == clock.stop_at_ns
 
 
-def test_a_wait_that_was_stopped_counts_nothing(clock: Clock) -> None:
+def test_a_wait_that_was_stopped_counts_nothing(clock: StandingClock) -> None:
     pacer = Pacer(fps=0.01)
     due(pacer, clock)
     clock.stop_at_ns = clock.now_ns + 3 * MS

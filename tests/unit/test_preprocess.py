@@ -12,6 +12,7 @@ import pytest
 
 from edge.config.model import Model
 from edge.errors import FrameError, ModelError
+from edge.sources.base import ModelInput
 from edge.sources.images import read_frame
 from edge.tensors import TensorSpec
 from edge.worker.preprocess import Preprocessor
@@ -44,7 +45,9 @@ def every_pixel_value() -> NDArray[np.uint8]:
     return np.stack([values, values[::-1], np.roll(values, 77)], axis=-1).reshape(16, 16, 3)
 
 
-def preprocessed(model: Model, spec: TensorSpec, *frames: NDArray[Any] | bytes) -> NDArray[Any]:
+def preprocessed(
+    model: Model, spec: TensorSpec, *frames: NDArray[Any] | ModelInput
+) -> NDArray[Any]:
     """The tensor after the last of these frames."""
     preprocess = Preprocessor(model, spec)
     tensor = preprocess.buffer()
@@ -158,7 +161,7 @@ def test_one_channel_is_the_grey_of_the_luma_weights(colour: str) -> None:
 def test_a_colour_that_does_not_fit_the_channels_is_an_error_of_the_model(
     colour: str, channels: int, told: str
 ) -> None:
-    with pytest.raises(ModelError, match="some.tflite") as caught:
+    with pytest.raises(ModelError, match=r"some\.tflite") as caught:
         Preprocessor(model(colour=colour), an_input(1, 16, 16, channels))
     assert f"`colour: {colour}`" in str(caught.value)
     assert told in str(caught.value)
@@ -245,6 +248,44 @@ def test_the_area_is_averaged_when_shrinking_so_that_no_pixel_is_passed_over() -
     np.testing.assert_allclose(tensor[0], blocks, atol=0.51)
 
 
+def test_linear_reads_four_pixels_for_each_of_the_inputs() -> None:
+    frame = noise(1280, 640)
+    spec = an_input(1, 64, 128, 3)
+    tensor = preprocessed(model(colour="bgr", interpolation="linear"), spec, frame)
+    expected = cv2.resize(frame, (128, 64), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(tensor[0], expected)
+    # A tenth in each direction: the middle of ten pixels lies between the fifth and the sixth.
+    corners = [frame[y::10, x::10].astype(np.float64) for y in (4, 5) for x in (4, 5)]
+    np.testing.assert_allclose(tensor[0], sum(corners) / 4, atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 1, 3), (9, 1, 1), (1, 9, 1), (9, 1, 3), (1, 9, 3)]
+)
+def test_an_input_may_be_as_small_as_a_row_a_column_or_a_pixel(
+    shape: tuple[int, int, int], dtype: str
+) -> None:
+    height, width, channels = shape
+    frame = noise(90, 90)
+    bgr = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    code = cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2RGB
+    pixels = cv2.cvtColor(bgr, code).reshape(shape).astype(np.float64)
+    plain = preprocessed(model(), an_input(1, *shape, dtype=dtype), frame)
+    normalised = preprocessed(
+        model(mean=100.0, std=50.0), an_input(1, *shape, dtype=dtype, scale=0.1), frame
+    )
+    real = (pixels - 100) / 50
+    if dtype == "float32":
+        np.testing.assert_allclose(plain[0], pixels / 255, rtol=1e-6)
+        np.testing.assert_allclose(normalised[0], real, rtol=1e-5)
+    else:
+        low = np.iinfo(dtype).min
+        np.testing.assert_array_equal(plain[0], pixels + low)
+        expected = np.clip(np.round(real / 0.1), low, np.iinfo(dtype).max)
+        np.testing.assert_array_equal(normalised[0], expected)
+
+
 def test_letterbox_padding_is_114_and_intact_after_frames_of_changing_sizes() -> None:
     preprocess = Preprocessor(model(resize="letterbox", colour="bgr"), an_input(1, 64, 64, 3))
     tensor = preprocess.buffer()
@@ -326,7 +367,7 @@ def test_a_tensor_of_another_shape_or_type_is_refused_and_both_are_named(
 ) -> None:
     preprocess = Preprocessor(model(), spec)
     with pytest.raises(FrameError) as caught:
-        preprocess(given, preprocess.buffer())
+        preprocess(ModelInput(given), preprocess.buffer())
     assert told in str(caught.value)
     assert str(spec) in str(caught.value)
 
@@ -334,14 +375,24 @@ def test_a_tensor_of_another_shape_or_type_is_refused_and_both_are_named(
 def test_raw_bytes_become_the_input_in_the_machines_own_order() -> None:
     tensor = np.random.default_rng(2).normal(size=(1, 49, 10)).astype(np.float32)
     spec = an_input(1, 49, 10, dtype="float32")
-    np.testing.assert_array_equal(preprocessed(model(), spec, tensor.tobytes()), tensor)
+    np.testing.assert_array_equal(preprocessed(model(), spec, ModelInput(tensor.tobytes())), tensor)
 
 
 @pytest.mark.parametrize("size", [0, 63, 65])
 def test_raw_bytes_of_the_wrong_length_are_refused_and_both_lengths_are_named(size: int) -> None:
     preprocess = Preprocessor(model(), an_input(1, 8, 8, 1, dtype="int8"))
     with pytest.raises(FrameError, match=rf"{size} bytes.* 64 \(int8 \[1, 8, 8, 1\]\)"):
-        preprocess(bytes(size), preprocess.buffer())
+        preprocess(ModelInput(bytes(size)), preprocess.buffer())
+
+
+@pytest.mark.parametrize("shape", [(1, 640), (1, 30, 1, 40), (8, 8, 3), (2, 8, 8, 3), (1, 8, 8, 4)])
+def test_a_picture_for_a_model_that_takes_none_is_refused(shape: tuple[int, ...]) -> None:
+    spec = an_input(*shape)
+    preprocess = Preprocessor(model(), spec)
+    assert not preprocess.takes_pixels
+    with pytest.raises(FrameError, match="a picture cannot become the model's input") as caught:
+        preprocess(noise(8, 8), preprocess.buffer())
+    assert str(spec) in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(0, 10, 3), (10, 0, 3), (0, 0, 3)])
