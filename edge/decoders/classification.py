@@ -78,13 +78,14 @@ class Classification:
             {
                 "label": self._labels[index],
                 "index": index,
-                "score": round(
-                    self._scale * (float(scores[index]) - self._zero_point), self._decimals
-                ),
+                "score": self._real(float(scores[index])),
             }
             for index in best
             if scores[index] >= self._lowest and math.isfinite(scores[index])
         ]
+
+    def _real(self, score: float) -> float:
+        return round(self._scale * (score - self._zero_point), self._decimals)
 
     def _best(self, scores: NDArray[Any]) -> list[int]:
         """Return the indices of the top k: the best, then the best of the rest, and so on.
