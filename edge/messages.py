@@ -142,7 +142,7 @@ class Metrics(Message):
     at: str
     clock_synced: bool
     window_s: float
-    """What the plain figures are about; `_total` ones are since the daemon's start."""
+    """What the plain figures are about; `_total` ones are since the pipeline was configured."""
     frames: int
     """Results in the window."""
     frames_total: int
@@ -163,7 +163,7 @@ class Metrics(Message):
     latency_recent_ms: Distribution
     """The same over the last five minutes."""
     latency_total_ms: Distribution
-    """The same since start."""
+    """The same since the pipeline was configured, over all its workers."""
     stages_ms: dict[str, Percentiles]
     """Each stage in the window."""
     acknowledged_ms: Percentiles
@@ -174,7 +174,7 @@ class Metrics(Message):
     waiting: int
     """Messages of all pipelines in memory because the broker has not acknowledged them."""
     undelivered_total: int
-    """Messages given up since start because the broker was away for too long."""
+    """Messages given up since the start because the broker was away for too long."""
 
 
 EventName = Literal[

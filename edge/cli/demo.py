@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # not the modules of the folder we are in
             start_new_session=True,  # Ctrl-C is ours; the daemon then gets SIGTERM
         )
         try:

@@ -170,8 +170,8 @@ class MqttSink:
         for topic, payload in self._retained.items():
             self._publish_retained(topic, payload)
         version = "5" if self.protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
-        self._on_event("broker_back", f"connected to {self.address} with MQTT {version}")
         self._outbox.reconnected()
+        self._on_event("broker_back", f"connected to {self.address} with MQTT {version}")
 
     def _info_heard(self, client: Client, payload: bytes, retained: bool) -> None:
         """Notice a twin: somebody else who says, while we are here, that he is this device.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import platform
 import signal
 import sys
 import time
+from collections import defaultdict
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.config.load import read_password
 from edge.config.mqtt import embedded_port
-from edge.errors import ConfigError
+from edge.errors import EdgeError
 from edge.messages import Info
 from edge.supervisor import clock
 from edge.supervisor.broker import EmbeddedBroker
@@ -26,7 +28,7 @@ from edge.supervisor.outlet import Outlet
 from edge.supervisor.pipeline import SupervisedPipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edge.config.device import Device
 
@@ -59,7 +61,9 @@ class Daemon:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failed = False
         self._reloading: asyncio.Task[None] | None = None
-        self._embedded = contextlib.ExitStack()
+        self._until_the_end = contextlib.ExitStack()
+        self._embedded: dict[int, EmbeddedBroker] = {}
+        self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
     async def run(self) -> int:
         """Run to the end; return the exit status: 1 when a pipeline could not do its work.
@@ -74,7 +78,7 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         if self._max_seconds is not None:
             self._loop.call_later(self._max_seconds, self._stop.set)
-        with self._embedded:
+        with self._until_the_end:
             return await self._run()
 
     async def _run(self) -> int:
@@ -96,15 +100,20 @@ class Daemon:
         broker = self._broker or device.mqtt.broker
         password = read_password(device.mqtt)
         if port := embedded_port(broker):
-            self._embedded.close()
-            broker = self._embedded.enter_context(EmbeddedBroker(port)).url
+            if port not in self._embedded:
+                self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
+            broker = self._embedded[port].url
         return Outlet(
             device, broker=broker, password=password, boot=self._boot, changed=self._changed.set
         )
 
     def _start(self, name: str) -> None:
         pipeline = SupervisedPipeline(
-            name, self._device.pipelines[name], self._outlet, max_frames=self._max_frames
+            name,
+            self._device.pipelines[name],
+            self._outlet,
+            sequence=self._sequences[name],
+            max_frames=self._max_frames,
         )
         self._pipelines[name] = pipeline
         self._running[name] = self._loop.create_task(pipeline.run())
@@ -121,6 +130,8 @@ class Daemon:
     async def _end(self, chores: list[asyncio.Task[None]]) -> int:
         """Stop in order: workers, last figures, what still waits for the broker, offline."""
         notify("STOPPING=1")
+        if self._reloading is not None:
+            await self._reloading
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
@@ -206,22 +217,27 @@ class Daemon:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             device = self._read_config()
-            read_password(device.mqtt)
-        except ConfigError as error:
+            outlet = self._outlet_for(device)
+        except EdgeError as error:
             self._outlet.tell(
                 "reload_failed",
                 f"the old configuration stays in force: {error}",
                 level=logging.ERROR,
             )
         else:
-            await self._change_to(device)
+            await self._change_to(device, outlet)
         finally:
             self._reloading = None
             notify("READY=1", f"STATUS={self._status()}")
             self._stop_when_all_ended()
 
-    async def _change_to(self, device: Device) -> None:
-        old, self._device = self._device, device
+    def _outlet_for(self, device: Device) -> Outlet:
+        """Return the outlet that fits a configuration: the present one where nothing changed."""
+        same = (device.mqtt, device.device) == (self._device.mqtt, self._device.device)
+        return self._outlet if same else self._new_outlet(device)
+
+    async def _change_to(self, device: Device, outlet: Outlet) -> None:
+        self._device = device
         gone = [
             name
             for name, pipeline in self._pipelines.items()
@@ -231,10 +247,10 @@ class Daemon:
         for name in gone:
             await self._running.pop(name)
             self._outlet.send(self._pipelines.pop(name).metrics())
-        if (device.mqtt, device.device) != (old.mqtt, old.device):
+        if outlet is not self._outlet:
             await self._outlet.stop(STOP_LIMIT_S)
-            self._outlet = self._new_outlet(device)
-            self._outlet.start()
+            self._outlet = outlet
+            outlet.start()
             for pipeline in self._pipelines.values():
                 pipeline.outlet = self._outlet
         added = [name for name in device.pipelines if name not in self._pipelines]

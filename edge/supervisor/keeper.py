@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import WorkerProcess, how_it_ended
-from edge.wire import Beat, Done, Ended, Failed, Late, Ready
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ SILENT_LIMIT_S = 3.0  # a worker says every half second that it lives
 STUCK_LIMIT_S = 30.0  # one forward pass
 STOP_LIMIT_S = 5.0
 TICK_S = 0.5
+READ_AT_ONCE = 256  # records, before the others have their turn
 
 
 class Keeper:
@@ -58,6 +60,7 @@ class Keeper:
         self._words = LastWords()
         self.restarts = -1
         self.next_frame = 0
+        self._deadly = -1
         self.answered = 0
         self.failure: Failed | None = None
 
@@ -69,7 +72,7 @@ class Keeper:
     async def run(self) -> None:
         """Keep a worker running until the source has ended or `stop` was called."""
         attempt = 0
-        while True:
+        while not self._stopping.is_set():
             began = time.monotonic()
             self.restarts += 1
             how = await self._live()
@@ -81,12 +84,22 @@ class Keeper:
             attempt = max(attempt, 1) if self.failure else attempt
             pause_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
             attempt += 1
+            self._leave_out_what_kills()
             self._on_died(how, self._words.lines, pause_s)
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
-            except asyncio.TimeoutError:
-                continue
+
+    def _leave_out_what_kills(self) -> None:
+        """Pass over a pulled frame that two workers died of; a live source has moved on anyway."""
+        if self.options.source.live or not self._ready:
             return
+        deadly, self._deadly = self._deadly, self.next_frame
+        if deadly == self.next_frame:
+            details = {"frame": deadly, "file": None}
+            self.next_frame += 1
+            self._on_record(
+                Note("frame_failed", f"frame {deadly} ended two workers and is left out", details)
+            )
 
     async def stop(self) -> None:
         """Let the worker finish its frame, then end it, by force if it takes too long."""
@@ -130,7 +143,7 @@ class Keeper:
 
     def _read_wire(self, worker: WorkerProcess) -> None:
         """Take in all the worker has sent; its end of the wire closes when it dies."""
-        while True:
+        for _ in range(READ_AT_ONCE):
             try:
                 record = worker.wire.receive()
             except ConnectionError:
@@ -146,6 +159,8 @@ class Keeper:
         if isinstance(record, (Done, Late)):
             self.next_frame = record.frame + 1
             self.answered += isinstance(record, Done)
+        elif isinstance(record, Note) and record.event == "frame_failed":
+            self.next_frame = record.details["frame"] + 1
         elif isinstance(record, Beat):
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):

@@ -22,6 +22,8 @@ from edge.supervisor.memory import rss_bytes
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.config.pipeline import Pipeline
     from edge.supervisor.outlet import Outlet
     from edge.wire import Record
@@ -35,8 +37,15 @@ class SupervisedPipeline:
     """Keeps a pipeline's worker, its figures and its place in the topics."""
 
     def __init__(
-        self, name: str, options: Pipeline, outlet: Outlet, *, max_frames: int | None
+        self,
+        name: str,
+        options: Pipeline,
+        outlet: Outlet,
+        *,
+        sequence: Iterator[int],
+        max_frames: int | None,
     ) -> None:
+        """`sequence` numbers the published results; it outlives a reload."""
         self.name = name
         self.options = options
         self.state: State = "starting"
@@ -53,7 +62,7 @@ class SupervisedPipeline:
         self._ready: Ready | None = None
         self._beat = Beat(0, 0, 0)
         self._died_ns: int | None = None
-        self._sequence = 0
+        self._sequence = sequence
         self._published_labels: list[Any] | None = None
         self._published_ns = -(10**18)
         self._quiet_until: dict[str, float] = {}
@@ -162,7 +171,7 @@ class SupervisedPipeline:
             boot=outlet.boot,
             pipeline=self.name,
             source=self.options.source.type,
-            sequence=self._sequence,
+            sequence=next(self._sequence),
             frame=done.frame,
             file=done.name or None,
             captured_at=clock.utc(done.captured_ns),
@@ -178,7 +187,6 @@ class SupervisedPipeline:
             deadline_ms=self.options.deadline_ms,
             deadline_met=met,
         )
-        self._sequence += 1
         captured_ns = done.captured_ns
         outlet.send(result, lambda: self.figures.acknowledged(time.monotonic_ns() - captured_ns))
 

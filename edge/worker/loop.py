@@ -48,7 +48,9 @@ class CaptureSide(threading.Thread):
         self._mailbox = mailbox
         self._slot = mailbox.first()
         self._tell = tell
-        self._first_frame = first_frame
+        # A live source is somewhere else by now; a pulled one goes on where the last worker was.
+        self._offset = first_frame if self._live else 0
+        self._pass_over = 0 if self._live else first_frame
         self._retry_s = FIRST_RETRY_S
         self._why_lost = ""
         self.source: Source = options.source.make()
@@ -94,26 +96,28 @@ class CaptureSide(threading.Thread):
         """Bring frames to the mailbox until the source has no more."""
         source, mailbox, stopping = self.source, self._mailbox, self.stopping
         while True:
-            if not self._live:
+            if not self._live and not self._pass_over:
                 while not mailbox.wait_for_room(IDLE_S) and not stopping.is_set():
                     pass
             grabbed = source.grab(stopping)
             if grabbed is None:
                 return
+            if self._pass_over:
+                self._pass_over -= 1
+                continue
             self._back()
             slot = self._slot
+            slot.grabbed, slot.frame = grabbed, grabbed.number + self._offset
             try:
                 frame = source.retrieve()
                 slot.retrieved_ns = time.monotonic_ns()
                 self._preprocess(frame, slot.tensor)
                 slot.prepared_ns = time.monotonic_ns()
             except FrameError as error:
-                number = grabbed.number + self._first_frame
                 where = "" if grabbed.name in str(error) else f"{grabbed.name}: "
-                details = {"frame": number, "file": grabbed.name or None}
+                details = {"frame": slot.frame, "file": grabbed.name or None}
                 self._tell(Note("frame_failed", f"{where}{error}", details))
                 continue
-            slot.grabbed = grabbed
             self._slot = mailbox.post(slot)
 
 
@@ -127,14 +131,12 @@ class InferenceSide:
         mailbox: Mailbox,
         tell: Callable[[Record], None],
         *,
-        first_frame: int,
         max_frames: int | None,
     ) -> None:
         self._run = prepared.engine.run
         self._decode = prepared.decode
         self._mailbox = mailbox
         self._tell = tell
-        self._first_frame = first_frame
         self._max_frames = max_frames
         self._deadline_ns = round(options.deadline_ms * 1e6)
         self._drop_late = options.on_late == "drop" and options.source.live
@@ -158,13 +160,12 @@ class InferenceSide:
     def _answer(self, slot: Slot) -> bool:
         """Run one frame to its result; False when it was too late to be worth it."""
         grabbed = slot.grabbed
-        frame = grabbed.number + self._first_frame
         captured_ns = grabbed.captured_ns
         taken_ns = self.busy_since_ns = time.monotonic_ns()
         if self._drop_late and taken_ns > captured_ns + self._deadline_ns:
             times = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
             self.busy_since_ns = 0
-            self._tell(Late(frame, *times))
+            self._tell(Late(slot.frame, *times))
             return False
         outputs = self._run(slot.tensor)
         inferred_ns = time.monotonic_ns()
@@ -173,7 +174,7 @@ class InferenceSide:
         self.busy_since_ns = 0
         self._tell(
             Done(
-                frame,
+                slot.frame,
                 captured_ns,
                 slot.retrieved_ns,
                 slot.prepared_ns,

@@ -23,6 +23,8 @@ class Slot:
 
     tensor: NDArray[Any]
     grabbed: Grabbed = NOTHING
+    frame: int = -1
+    """Its number, over all workers of the pipeline."""
     retrieved_ns: int = 0
     prepared_ns: int = 0
 

@@ -71,7 +71,6 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
         prepared,
         mailbox,
         line.tell,
-        first_frame=job.first_frame,
         max_frames=job.max_frames,
     )
 

@@ -82,6 +82,66 @@ def test_a_model_that_segfaults_costs_only_its_own_pipeline(
     listener.wait_for_many("good/predictions", before + 10)
 
 
+def test_a_pulled_folder_is_answered_once_each_though_its_worker_is_killed(
+    broker: Mosquitto, listener: Listener, start: Start, testdata: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(120):
+        cv2.imwrite(str(folder / f"{number:03}.png"), np.full((64, 64, 3), number, np.uint8))
+    daemon = start(
+        device(
+            broker,
+            f"""  all:
+    source: {{type: images, path: {folder}}}
+    model: {{path: {testdata}/models/mobilenet_v2_1.0_224_quant.tflite}}
+    deadline_ms: 5000
+""",
+        )
+    )
+    listener.wait_for_many("all/predictions", 20)
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    assert daemon.wait() == 0, daemon.log
+    listener.wait_for("dev/status", lambda word: word == "offline")
+    listener.wait_for_event("worker_restarted")
+    files = [Path(result["file"]).stem for result in listener.of("all/predictions")]
+    assert files == [f"{number:03}" for number in range(120)]
+
+
+def test_a_sequence_goes_on_though_its_pipeline_is_configured_anew(
+    broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
+) -> None:
+    text = device(broker, f"  one: {digits_30fps}")
+    daemon = start(text)
+    listener.wait_for_many("one/predictions", 10)
+    daemon.config.write_text(text.replace("fps: 30", "fps: 60"), encoding="utf-8")
+    daemon.send(signal.SIGHUP)
+    listener.wait_for_event("reloaded")
+    before = len(listener.of("one/predictions"))
+    results = listener.wait_for_many("one/predictions", before + 30)
+    assert [result["sequence"] for result in results] == list(range(before + 30))
+
+
+def test_a_reload_to_another_broker_says_goodbye_here_and_hello_there(
+    broker: Mosquitto,
+    listener: Listener,
+    start: Start,
+    digits_30fps: str,
+    mosquitto: str,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "other").mkdir()
+    with Mosquitto(mosquitto, tmp_path / "other") as other, Listener(other.port) as there:
+        daemon = start(device(broker, f"  one: {digits_30fps}"))
+        listener.wait_for_many("one/predictions", 5)
+        daemon.config.write_text(device(other, f"  one: {digits_30fps}"), encoding="utf-8")
+        daemon.send(signal.SIGHUP)
+        listener.wait_for("dev/status", lambda word: word == "offline")
+        assert there.wait_for("dev/status") == "online"
+        first_there = there.wait_for_many("one/predictions", 5)[0]["sequence"]
+        assert first_there == listener.of("one/predictions")[-1]["sequence"] + 1
+
+
 def test_results_wait_for_a_broker_that_is_away_and_then_come_in_order(
     broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
 ) -> None:

@@ -81,7 +81,7 @@ class Run:
 
         self.capture = CaptureSide(pipeline, prepared, self.mailbox, tell, first_frame=first_frame)
         self.inference = InferenceSide(
-            pipeline, prepared, self.mailbox, tell, first_frame=first_frame, max_frames=max_frames
+            pipeline, prepared, self.mailbox, tell, max_frames=max_frames
         )
 
     def __call__(self) -> Run:
@@ -271,9 +271,21 @@ def test_no_frame_is_answered_when_none_is_asked_for(digits: Prepared, folder: P
     assert Run(options({"type": "images", "path": folder}), digits, max_frames=0)().records == []
 
 
-def test_frames_are_numbered_from_the_first_frame_on(digits: Prepared, folder: Path) -> None:
-    run = Run(options({"type": "images", "path": folder}), digits, first_frame=1000, max_frames=3)()
-    assert [done.frame for done in run.done] == [1000, 1001, 1002]
+def test_a_live_source_goes_on_counting_where_the_last_worker_was(
+    digits: Prepared, folder: Path
+) -> None:
+    live = options({"type": "images", "path": folder, "fps": 50, "loop": True})
+    run = Run(live, digits, first_frame=1000, max_frames=1)()
+    assert [done.name for done in run.done] == files_of(folder)[:1]
+    assert [done.frame for done in run.done] == [1000]
+
+
+def test_a_pulled_source_goes_on_with_the_file_where_the_last_worker_was(
+    digits: Prepared, folder: Path
+) -> None:
+    run = Run(options({"type": "images", "path": folder}), digits, first_frame=3, max_frames=2)()
+    assert [done.name for done in run.done] == files_of(folder)[3:5]
+    assert [done.frame for done in run.done] == [3, 4]
 
 
 def test_an_unreadable_image_is_noted_and_the_others_are_answered(
@@ -290,15 +302,15 @@ def test_an_unreadable_image_is_noted_and_the_others_are_answered(
     ]
     (tmp_path / "empty.png").touch()
     pipeline = options({"type": "images", "path": files})
-    run = Run(pipeline, digits, first_frame=100)()
+    run = Run(pipeline, digits)()
 
     assert [done.name for done in run.done] == good[:5]
-    assert [done.frame for done in run.done] == [100, 101, 103, 104, 106]
+    assert [done.frame for done in run.done] == [0, 1, 3, 4, 6]
     assert run.events == ["frame_failed", "frame_failed"]
     damaged, empty = run.notes
-    assert damaged.details == {"frame": 102, "file": str(tmp_path / "damaged.png")}
+    assert damaged.details == {"frame": 2, "file": str(tmp_path / "damaged.png")}
     assert damaged.message.count("damaged.png") == 1
-    assert empty.details == {"frame": 105, "file": str(tmp_path / "empty.png")}
+    assert empty.details == {"frame": 5, "file": str(tmp_path / "empty.png")}
 
 
 def test_a_frame_that_does_not_fit_the_model_is_noted_with_its_name(
