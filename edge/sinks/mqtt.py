@@ -26,7 +26,6 @@ DEFAULT_PORT = 1883
 LONGEST_RETRY_S = 30
 UNSUPPORTED_PROTOCOL = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
 MOST_TWINS = 100
-SILENT_REFUSALS = 2  # connections closed without an answer before MQTT 3.1.1 is tried
 
 
 class MqttSink:
@@ -67,6 +66,8 @@ class MqttSink:
         self._retained: dict[str, bytes] = {}
         self._client: Client | None = None
         self._silent_refusals = 0
+        self._answered = False
+        self._stopped = False
         self._said = ""
         self._idle = asyncio.Event()
         self.protocol = MQTTProtocolVersion.MQTTv5
@@ -90,6 +91,11 @@ class MqttSink:
     def start(self) -> None:
         """Begin to connect, and go on trying; returns at once."""
         self._loop = asyncio.get_running_loop()
+        self._connect()
+
+    def _connect(self) -> None:
+        if self._stopped:
+            return
         client = Client(
             CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=self.protocol
         )
@@ -125,9 +131,10 @@ class MqttSink:
 
     async def stop(self, timeout_s: float) -> int:
         """Deliver what waits, say offline, disconnect; return how many were not delivered."""
+        self._stopped = True
         client = self._client
         if client is None:
-            return 0
+            return len(self._outbox)
         if self.connected:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._until_idle(), timeout_s)
@@ -157,8 +164,9 @@ class MqttSink:
     def _connected(self, client: Client, reason: ReasonCode) -> None:
         if client is not self._client:
             return
-        if reason == UNSUPPORTED_PROTOCOL:
-            self._fall_back("it does not speak MQTT 5")
+        self._answered = True
+        if reason == UNSUPPORTED_PROTOCOL and self.protocol == MQTTProtocolVersion.MQTTv5:
+            self._speak(MQTTProtocolVersion.MQTTv311, after_s=0)
             return
         if reason.is_failure:
             self._say("broker_refused", f"{self.address} refuses us: {_plain(reason)}")
@@ -201,24 +209,35 @@ class MqttSink:
         if client is not self._client:
             return
         was_connected, self.connected = self.connected, False
+        answered, self._answered = self._answered, False
         if was_connected:
             self._say("broker_lost", f"the connection to {self.address} was lost: {_plain(reason)}")
-        elif self.protocol == MQTTProtocolVersion.MQTTv5:
-            self._silent_refusals += 1
-            if self._silent_refusals >= SILENT_REFUSALS:
-                self._fall_back("it closes the connection on MQTT 5 without a word")
+            if self.protocol != MQTTProtocolVersion.MQTTv5:
+                self._speak(MQTTProtocolVersion.MQTTv5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
+        elif not answered:
+            self._try_the_other_protocol()
 
-    def _fall_back(self, why: str) -> None:
-        """Begin anew with MQTT 3.1.1, with everything that has not been acknowledged."""
+    def _try_the_other_protocol(self) -> None:
+        """Some old brokers close the connection on MQTT 5 without a word: try 3.1.1 at once.
+
+        A broker that is just going down does the same, so the two take turns.
+        """
+        self._silent_refusals += 1
+        if self.protocol == MQTTProtocolVersion.MQTTv5:
+            self._speak(MQTTProtocolVersion.MQTTv311, after_s=0)
+        else:
+            pause_s = min(2.0 ** (self._silent_refusals // 2), LONGEST_RETRY_S)
+            self._speak(MQTTProtocolVersion.MQTTv5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
+
+    def _speak(self, protocol: MQTTProtocolVersion, *, after_s: float) -> None:
+        """Begin anew in another protocol, with everything that has not been acknowledged."""
         old, self._client = self._client, None
-        if self.protocol != MQTTProtocolVersion.MQTTv5 or old is None:
-            return
-        self._say("broker_old", f"{self.address}: {why}; trying MQTT 3.1.1")
-        self.protocol = MQTTProtocolVersion.MQTTv311
+        self.protocol = protocol
         self._outbox.take_back()
-        old.disconnect()
-        self._loop.run_in_executor(None, old.loop_stop)
-        self.start()
+        if old is not None:
+            old.disconnect()
+            self._loop.run_in_executor(None, old.loop_stop)
+        self._loop.call_later(after_s, self._connect)
 
     def _published(self, client: Client, number: int) -> None:
         if client is self._client:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.config.device import Device
 
 PUBLISHED = frozenset(get_args(EventName))
-LEVELS = {"broker_back": logging.INFO, "broker_old": logging.INFO}
+LEVELS = {"broker_back": logging.INFO}
 
 
 class Outlet:
