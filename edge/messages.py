@@ -191,7 +191,7 @@ EventName = Literal[
     "deadline_missed",
     "reloaded",
     "reload_failed",
-    "broker_back",
+    "broker_connected",
     "twin_found",
 ]
 

@@ -1,5 +1,6 @@
 """The base of everything a device's YAML can hold: strict, frozen, described."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,9 @@ class Options(BaseModel):
 def _against_the_yaml(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     path = path.expanduser()
-    return path if folder is None or path.is_absolute() else Path(folder) / path
+    if folder is None or path.is_absolute():
+        return path
+    return Path(os.path.normpath(Path(folder) / path))
 
 
 FilePath = Annotated[Path, AfterValidator(_against_the_yaml)]

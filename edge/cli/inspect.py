@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.errors import ConfigError
+
 if TYPE_CHECKING:
     from edge.engines.model_summary import ModelSummary, TensorSummary
 
@@ -27,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     from edge.engines.model_file import read_model_file
 
+    if not args.model.exists():
+        raise ConfigError(f"{args.model}: there is no such model file")
     summary = read_model_file(args.model)
     if args.json:
         print(json.dumps(dataclasses.asdict(summary), default=str))
@@ -70,5 +74,5 @@ def _yes_or_why(summary: "ModelSummary") -> str:
 def _tensor(tensor: "TensorSummary") -> str:
     text = f"{tensor.dtype} {list(tensor.shape)} {tensor.name}"
     if len(tensor.scales) == 1:
-        text += f", real = {tensor.scales[0]:.8g} * (q - {tensor.zero_points[0]})"
+        text += f", real = {tensor.scales[0]:.8g} * (q {-tensor.zero_points[0]:+d})"
     return text

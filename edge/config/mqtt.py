@@ -86,7 +86,7 @@ class Mqtt(Options):
         ge=1,
         le=1_000_000,
         description="Messages kept in memory while the broker is away; past that the oldest "
-        "prediction is dropped and counted.",
+        "is dropped and counted.",
     )
 
     @model_validator(mode="after")

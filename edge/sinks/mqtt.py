@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
 
 DEFAULT_PORT = 1883
+GOODBYE_S = 2.0
 LONGEST_RETRY_S = 30
 UNSUPPORTED_PROTOCOL = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
 MOST_TWINS = 100
@@ -107,6 +109,7 @@ class MqttSink:
         client.on_connect_fail = self._paho_unreachable
         client.on_disconnect = self._paho_disconnected
         client.on_publish = self._paho_published
+        client.on_socket_open = _send_at_once
         client.on_message = self._paho_message
         self._client = client
         client.connect_async(self._host, self._port, keepalive=self._keepalive_s)
@@ -130,16 +133,19 @@ class MqttSink:
             self._client.publish(topic, payload, qos=0)
 
     async def stop(self, timeout_s: float) -> int:
-        """Deliver what waits, say offline, disconnect; return how many were not delivered."""
-        self._stopped = True
+        """Deliver what waits, as far as the time allows, say offline, disconnect.
+
+        Returns how many messages were not delivered.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._until_idle(), timeout_s)
         client = self._client
+        self._stopped = True
         if client is None:
             return len(self._outbox)
         if self.connected:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._until_idle(), timeout_s)
             said = client.publish(self._status_topic, OFFLINE, qos=1, retain=True)
-            await asyncio.to_thread(_wait_for_publish, said, timeout_s)
+            await asyncio.to_thread(_wait_for_publish, said, GOODBYE_S)
         self._client = None
         client.disconnect()
         await asyncio.to_thread(client.loop_stop)
@@ -179,7 +185,7 @@ class MqttSink:
             self._publish_retained(topic, payload)
         version = "5" if self.protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
         self._outbox.reconnected()
-        self._on_event("broker_back", f"connected to {self.address} with MQTT {version}")
+        self._on_event("broker_connected", f"connected to {self.address} with MQTT {version}")
 
     def _info_heard(self, client: Client, payload: bytes, retained: bool) -> None:
         """Notice a twin: somebody else who says, while we are here, that he is this device.
@@ -294,6 +300,11 @@ class MqttSink:
         _properties: Properties | None,
     ) -> None:
         self._hand_over(self._published, client, number)
+
+
+def _send_at_once(_client: Client, _userdata: Any, sock: Any) -> None:
+    """Results are small and must not wait for one another (Nagle) in the kernel."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _plain(reason: ReasonCode) -> str:

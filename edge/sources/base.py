@@ -48,6 +48,11 @@ class SourceOptions(Options, abc.ABC):
         """Whether it has a rate of its own, so that the newest frame wins."""
         return True
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second that fall due by its own clock; None where nobody can say."""
+        return None
+
     def verify(self) -> None:
         """Check what can be known before the start, for `edge check`.
 

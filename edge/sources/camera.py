@@ -40,6 +40,11 @@ class CameraOptions(SourceOptions):
         description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
     )
 
+    @property
+    def rate(self) -> float:
+        """Frames a second, as asked of it."""
+        return self.fps
+
     def make(self) -> Source:
         """Return the source these options describe, not yet opened."""
         return Camera(self)

@@ -69,6 +69,11 @@ class ImagesOptions(SourceOptions):
             raise ValueError("`truth: list` goes with `tile`: it names the true label of each tile")
         return self
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second."""
+        return self.fps
+
     def verify(self) -> None:
         """Find the files, as far as that can be said before the start."""
         for path in self.path if isinstance(self.path, list) else [self.path]:

@@ -36,6 +36,11 @@ class SyntheticOptions(SourceOptions):
         """Whether it has a rate of its own."""
         return self.fps is not None
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second."""
+        return self.fps
+
     def make(self) -> Source:
         """Return the source these options describe, not yet opened."""
         return Synthetic(self)

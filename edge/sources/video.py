@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,7 +39,7 @@ class VideoOptions(SourceOptions):
         folder = (info.context or {}).get("folder")
         if "://" in value or folder is None:
             return value
-        return str(Path(folder) / Path(value).expanduser())
+        return os.path.normpath(Path(folder) / Path(value).expanduser())
 
     @property
     def stream(self) -> bool:
@@ -49,6 +50,11 @@ class VideoOptions(SourceOptions):
     def live(self) -> bool:
         """Whether it has a rate of its own."""
         return self.stream or self.fps is not None
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second, where the configuration says."""
+        return None if self.stream or self.fps == "file" else self.fps
 
     def verify(self) -> None:
         """See that a file is there; a stream may come later."""

@@ -8,16 +8,16 @@ import itertools
 import logging
 import platform
 import signal
-import sys
 import time
 from collections import defaultdict
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge import __version__
 from edge.config.load import read_password
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
+from edge.latency.figures import percentiles
 from edge.messages import Info
 from edge.supervisor import clock
 from edge.supervisor.broker import EmbeddedBroker
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge.config.device import Device
 
 STOP_LIMIT_S = 5.0
+DELIVERY_LIMIT_S = 15.0
 PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "paho-mqtt")
 
 
@@ -59,6 +60,7 @@ class Daemon:
         self._boot = new_boot()
         self._pipelines: dict[str, SupervisedPipeline] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._all_ended = False
         self._failed = False
         self._reloading: asyncio.Task[None] | None = None
         self._until_the_end = contextlib.ExitStack()
@@ -124,6 +126,7 @@ class Daemon:
         """End when nothing is left to do: every source has ended, or its pipeline failed."""
         states = [pipeline.state for pipeline in self._pipelines.values()]
         if self._reloading is None and all(state in ("ended", "failed") for state in states):
+            self._all_ended = True
             self._failed = self._failed or "failed" in states
             self._stop.set()
 
@@ -138,26 +141,27 @@ class Daemon:
         await asyncio.gather(*self._running.values())
         self._report()
         self._outlet.tell("stopped", "the daemon ends in order")
-        await self._outlet.stop(STOP_LIMIT_S)
+        # A job that came to its end has its results to bring home; a stopped daemon must go.
+        limit_s = STOP_LIMIT_S if self._outlet.connected else 0
+        lost = await self._outlet.stop(DELIVERY_LIMIT_S if self._all_ended else limit_s)
         self._summarize()
-        return 1 if self._failed else 0
+        return 1 if self._failed or (lost and self._all_ended) else 0
 
     def _summarize(self) -> None:
         for name, pipeline in self._pipelines.items():
             figures = pipeline.figures
-            histogram = figures.latency_total
-            log(
-                logging.INFO,
-                "summary",
-                pipeline=name,
-                frames=figures.total.frames,
-                p50_ms=histogram.percentile(50) / 1000,
-                p99_ms=(histogram.supported_percentile(99) or 0) / 1000 or None,
-                max_ms=histogram.max / 1000,
-                misses=figures.total.misses,
-                failed=figures.total.failed,
-                dropped=dict(figures.total.dropped),
-            )
+            latency = percentiles(figures.latency_total)
+            fields: dict[str, Any] = {
+                "pipeline": name,
+                "frames": figures.total.frames,
+                "p50_ms": latency.p50,
+                "p99_ms": latency.p99,
+                "max_ms": latency.max,
+                "misses": figures.total.misses,
+                "failed": figures.total.failed,
+            }
+            fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
+            log(logging.INFO, "summary", **fields)
 
     async def _telemetry(self) -> None:
         """Publish figures every interval, on a grid that does not drift."""
@@ -264,7 +268,7 @@ class Daemon:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

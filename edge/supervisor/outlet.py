@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.config.device import Device
 
 PUBLISHED = frozenset(get_args(EventName))
-LEVELS = {"broker_back": logging.INFO}
+LEVELS = {"broker_connected": logging.INFO}
 
 
 class Outlet:
@@ -74,8 +74,8 @@ class Outlet:
         """Begin to connect."""
         self._sink.start()
 
-    async def stop(self, timeout_s: float) -> None:
-        """Deliver what waits, say offline, disconnect."""
+    async def stop(self, timeout_s: float) -> int:
+        """Deliver what waits, say offline, disconnect; return how many were not delivered."""
         lost = await self._sink.stop(timeout_s)
         if lost:
             log(
@@ -83,6 +83,7 @@ class Outlet:
                 "undelivered",
                 f"{lost} messages were not acknowledged by {self.address} and are lost",
             )
+        return lost
 
     def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
         """Publish a message; `acknowledged` is called when the broker has it."""

@@ -62,7 +62,10 @@ class SupervisedPipeline:
         self._ready: Ready | None = None
         self._beat = Beat(0, 0, 0)
         self._died_ns: int | None = None
+        self._died = False
         self._sequence = sequence
+        self._last_ns: int | None = None
+        self._lost_since = 0
         self._published_labels: list[Any] | None = None
         self._published_ns = -(10**18)
         self._quiet_until: dict[str, float] = {}
@@ -80,15 +83,17 @@ class SupervisedPipeline:
 
     def _take(self, record: Record) -> None:
         """Take in one record of the worker."""
+        if isinstance(record, (Done, Late)):
+            self._count_the_downtime(record.captured_ns)
         if isinstance(record, Done):
             self._result(record)
         elif isinstance(record, Late):
             self._judged(self.figures.late(_stages_until_taken(record)), record, "dropped unrun")
         elif isinstance(record, Beat):
             before, self._beat = self._beat, record
-            self.figures.lost(
-                mailbox=record.replaced - before.replaced, source=record.lost - before.lost
-            )
+            mailbox, source = record.replaced - before.replaced, record.lost - before.lost
+            self._lost_since += mailbox + source
+            self.figures.lost(mailbox=mailbox, source=source)
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
@@ -99,7 +104,15 @@ class SupervisedPipeline:
             self.outlet.changed()
         elif isinstance(record, Ended):
             self.state = "ended"
-            self._tell("source_ended", f"all frames were answered: {self.keeper.answered}")
+            self._tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
+
+    def _count_the_downtime(self, captured_ns: int) -> None:
+        """Count the frames that fell due while a worker was replaced, each once, as lost."""
+        rate = self.options.source.rate
+        if self._died and rate is not None and self._last_ns is not None:
+            due = round((captured_ns - self._last_ns) * rate / 1e9) - 1
+            self.figures.lost(source=max(due - self._lost_since, 0))
+        self._died, self._last_ns, self._lost_since = False, captured_ns, 0
 
     def _started(self, ready: Ready) -> None:
         self._ready, self._beat = ready, Beat(0, 0, 0)
@@ -201,6 +214,7 @@ class SupervisedPipeline:
 
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
         self._died_ns = self._died_ns or time.monotonic_ns()
+        self._died = True
         if self.keeper.failure is not None:
             return  # it has said itself why, and its pipeline is told as failed
         self.state = "starting"

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -162,29 +162,54 @@ def test_results_wait_for_a_broker_that_is_away_and_then_come_in_order(
     assert len(once) >= 360
 
 
+@pytest.fixture
+def lasting(mosquitto: str, tmp_path: Path) -> Iterator[Mosquitto]:
+    """A mosquitto that keeps its sessions when it is stopped and started."""
+    kept = f"allow_anonymous true\nuser root\npersistence true\npersistence_location {tmp_path}/"
+    with Mosquitto(mosquitto, tmp_path, kept) as running:
+        yield running
+
+
 def test_a_broker_that_comes_late_gets_everything(
-    broker: Mosquitto, start: Start, tmp_path: Path
+    lasting: Mosquitto, start: Start, tmp_path: Path
 ) -> None:
-    broker.kill()
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(50):
         cv2.imwrite(str(folder / f"{number:02}.png"), np.full((8, 8, 3), number, np.uint8))
-    synthetic = f"""  late:
+    pipelines = f"""  late:
     source: {{type: images, path: {folder}}}
     model: {{path: {ROOT}/models/digits/digits.tflite}}
   live:
     source: {{type: synthetic, width: 8, height: 8}}
     model: {{path: {ROOT}/models/digits/digits.tflite}}
 """
-    daemon = start(device(broker, synthetic))
-    _wait_for_log(daemon, "source_ended")
-    broker.start()
-    with Listener(broker.port) as listener:
+    with Listener(lasting.port) as listener:
+        lasting.stop()
+        daemon = start(device(lasting, pipelines))
+        _wait_for_log(daemon, "source_ended")
+        lasting.start()
         results = listener.wait_for_many("late/predictions", 50)
         assert [result["sequence"] for result in results] == list(range(50))
         listener.wait_for("dev/status", lambda word: word == "online")
         listener.wait_for("dev/info")
+
+
+def test_a_finished_job_waits_for_its_broker_before_it_gives_its_results_up(
+    lasting: Mosquitto, start: Start, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((8, 8, 3), np.uint8))
+    pipelines = f"""  all:
+    source: {{type: images, path: {tmp_path}/one.png}}
+    model: {{path: {ROOT}/models/digits/digits.tflite}}
+"""
+    with Listener(lasting.port) as listener:
+        lasting.stop()
+        daemon = start(device(lasting, pipelines))
+        _wait_for_log(daemon, "source_ended")
+        lasting.start()
+        assert listener.wait_for("all/predictions")["file"].endswith("one.png")
+    assert daemon.wait() == 0, daemon.log
 
 
 def _wait_for_log(daemon: Daemon, words: str) -> None:
@@ -202,7 +227,7 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
     text = text.replace("mqtt: {", "mqtt: {max_waiting: 20, ")
     daemon = start(text.replace("fps: 30", "fps: 300"), "--max-frames", "600")
     _wait_for_log(daemon, "source_ended")
-    assert daemon.wait() == 0
+    assert daemon.wait() == 1, "a job whose results were lost has failed"
     assert "were not acknowledged" in daemon.log
 
 
@@ -260,7 +285,7 @@ def test_a_broker_that_speaks_only_mqtt_3_is_spoken_to_in_it(
         daemon = start(
             f"device: dev\nmqtt: {{broker: '{old.url}'}}\npipelines:\n  one: {digits_30fps}"
         )
-        back = listener.wait_for_event("broker_back")
+        back = listener.wait_for_event("broker_connected")
         assert "MQTT 3.1.1" in back["message"]
         results = listener.wait_for_many("one/predictions", 10)
         assert [result["sequence"] for result in results] == list(range(10))
@@ -285,7 +310,7 @@ def test_a_wrong_password_is_told_and_the_right_one_comes_from_the_environment(
         _wait_for_log(refused, "broker_refused")
         monkeypatch.setenv("PW", "s3cret")
         let_in = start(text, name="right.yaml")
-        _wait_for_log(let_in, "broker_back")
+        _wait_for_log(let_in, "broker_connected")
         assert "s3cret" not in let_in.log
         assert "wr0ng" not in refused.log
 
@@ -321,3 +346,20 @@ def test_a_model_that_cannot_be_opened_ends_a_daemon_that_has_nothing_else(
     failed = listener.wait_for_event("pipeline_failed")
     assert str(model) in failed["message"]
     assert "Traceback" not in daemon.log
+
+
+def test_frames_that_fell_due_while_a_worker_was_replaced_are_counted_as_lost(
+    broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
+) -> None:
+    daemon = start(device(broker, f"  one: {digits_30fps}"))
+    listener.wait_for_many("one/predictions", 10)
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    away_s = listener.wait_for_event("worker_restarted")["details"]["away_s"]
+    before = len(listener.of("one/predictions"))
+    listener.wait_for_many("one/predictions", before + 5)
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait() == 0
+    listener.wait_for("dev/status", lambda word: word == "offline")
+    lost = listener.of("one/metrics")[-1]["dropped_total"]["source"]
+    # The new worker's first frame comes a moment after it says that it is ready.
+    assert away_s * 30 - 2 <= lost <= (away_s + 2) * 30 + 2

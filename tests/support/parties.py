@@ -60,6 +60,11 @@ class Mosquitto:
         self._process.kill()
         self._process.wait()
 
+    def stop(self) -> None:
+        """End it in order: sessions are saved where `persistence` is set."""
+        self._process.terminate()
+        self._process.wait()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -85,7 +90,10 @@ class Listener:
         self.heard: list[Heard] = []
 
     def __enter__(self) -> Self:
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        # A session that the broker keeps: what comes while we reconnect is delivered later.
+        self._client = Client(
+            CallbackAPIVersion.VERSION2, client_id=f"listener-{id(self)}", clean_session=False
+        )
         self._client.on_message = self._take
         self._client.on_connect = lambda client, *_: client.subscribe("edge/#", qos=1)
         subscribed = threading.Event()
