@@ -34,4 +34,6 @@ def _derives(value: Any, base: type[Options]) -> TypeGuard[type[Options]]:
 def chosen_by_type(package: str, base: type[Options]) -> Any:
     """Return the annotation of a field that holds any plugin's options, told by `type:`."""
     classes = tuple(options_of(package, base).values())
+    if len(classes) == 1:
+        return classes[0]
     return Annotated[Union[classes], Field(discriminator="type")]  # noqa: UP007

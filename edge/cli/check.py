@@ -4,10 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, DecodeError, EdgeError, EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.config.pipeline import Pipeline
+    from edge.config.problems import Place
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,49 +27,65 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Print what is wrong, all of it, or what the pipelines are."""
-    from edge.config.load import load, read_password
+    from edge.config.load import load, read_document, read_password
+    from edge.config.problems import Problem, in_lines
 
     device = load(args.config)
-    problems = []
+    document = read_document(args.config)
+    found: list[tuple[Place, str]] = []
     try:
         read_password(device.mqtt)
     except ConfigError as error:
-        problems.append(str(error))
+        found.append((("mqtt", "password_file"), str(error).partition(": ")[2]))
     described = []
     for name, pipeline in device.pipelines.items():
-        try:
-            described.append(f"pipeline {name}: {_check(name, pipeline)}")
-        except EdgeError as error:
-            problems += [f"{args.config}: pipelines.{name}: {error}"]
-    if problems:
-        raise ConfigError("\n".join(problems))
+        place: Place = ("pipelines", name)
+        missing = list(_missing(pipeline))
+        found += [((*place, *where), what) for where, what in missing]
+        if not any(where[0] == "model" for where, _ in missing):
+            try:
+                described.append(f"pipeline {name}: {_try(name, pipeline)}")
+            except EdgeError as error:
+                found.append(((*place, *_to_blame(error)), str(error)))
+    if found:
+        problems = [Problem(document.line_of(place), place, what) for place, what in found]
+        raise ConfigError(in_lines(problems, str(args.config)))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
     print("\n".join(described))
     return 0
 
 
-def _check(name: str, pipeline: "Pipeline") -> str:
-    """Try one pipeline as far as its first frame; return a line on what it is."""
-    from edge.supervisor.trial import records
-    from edge.wire import Ready
-
-    problems = []
+def _missing(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
+    """Tell which of the files it names are not there."""
     try:
         pipeline.source.verify()
     except EdgeError as error:
-        problems.append(str(error))
-    line = ""
-    try:
-        for record in records(name, pipeline, check_only=True):
-            if isinstance(record, Ready):
-                line = (
-                    f"{pipeline.source.type} -> {pipeline.model.path.name} "
-                    f"({', '.join(record.inputs)} -> {', '.join(record.outputs)}) on "
-                    f"{record.engine} {record.engine_version} -> {pipeline.decode.type}, "
-                    f"deadline {pipeline.deadline_ms:g} ms"
-                )
-    except EdgeError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError("; ".join(problems))
-    return line
+        yield ("source",), str(error)
+    model = pipeline.model
+    for field, path in (("path", model.path), ("labels", model.labels)):
+        if isinstance(path, Path) and not path.exists():
+            yield ("model", field), f"{path}: there is no such file"
+
+
+def _to_blame(error: EdgeError) -> "Place":
+    """Return the field of a pipeline that an error of its worker is about."""
+    fields: dict[type[EdgeError], Place] = {
+        EngineError: ("model", "engine"),
+        DecodeError: ("decode",),
+        ConfigError: ("model", "labels"),
+    }
+    return fields.get(type(error), ("model", "path"))
+
+
+def _try(name: str, pipeline: "Pipeline") -> str:
+    """Take one pipeline as far as its first frame, in a worker; return a line on what it is."""
+    from edge.supervisor.trial import records
+    from edge.wire import Ready
+
+    (ready,) = [r for r in records(name, pipeline, check_only=True) if isinstance(r, Ready)]
+    return (
+        f"{pipeline.source.type} -> {pipeline.model.path.name} "
+        f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
+        f"{ready.engine} {ready.engine_version} -> {pipeline.decode.type}, "
+        f"deadline {pipeline.deadline_ms:g} ms"
+    )

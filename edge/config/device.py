@@ -2,13 +2,20 @@
 
 import re
 import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.pipeline import Pipeline
 from edge.options import Options
+from edge.plugins import chosen_by_type
+from edge.sinks.base import SinkOptions
+
+if TYPE_CHECKING:
+    AnySink = SinkOptions
+else:
+    AnySink = chosen_by_type("edge.sinks", SinkOptions)
 
 RESERVED = ("command", "status", "info", "metrics", "events", "predictions")
 
@@ -41,6 +48,9 @@ class Device(Options):
     )
     mqtt: Mqtt = Field(default=Mqtt(), description="The broker that results go to.")
     telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
+    sinks: list[AnySink] = Field(
+        default=[], description="Where all messages go beside the broker, each told by `type`."
+    )
     pipelines: Annotated[
         dict[Annotated[str, AfterValidator(_pipeline_name)], Pipeline], Field(min_length=1)
     ] = Field(description="The pipelines by name; they run side by side.")

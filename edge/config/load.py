@@ -32,7 +32,7 @@ LONGEST_PASSWORD = 65_535  # bytes, the limit of MQTT
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     """Read a device YAML. Raises ConfigError with one problem a line, all of them."""
-    document = parse_yaml(_content(path, MAX_BYTES + 1), name=str(path), environ=environ)
+    document = read_document(path, environ)
     device = None
     found = list(_too_generous(document))
     try:
@@ -46,6 +46,11 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     if device is None or problems:
         raise ConfigError(in_lines(problems, str(path)))
     return device
+
+
+def read_document(path: Path, environ: Mapping[str, str] = os.environ) -> Document:
+    """Read the YAML alone, with the line of everything. Raises ConfigError."""
+    return parse_yaml(_content(path, MAX_BYTES + 1), name=str(path), environ=environ)
 
 
 def read_password(mqtt: Mqtt) -> str | None:

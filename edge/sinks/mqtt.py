@@ -10,23 +10,21 @@ import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
-
 from edge.messages import OFFLINE, ONLINE, Info, Message, status_topic
 from edge.sinks.outbox import Outbox, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
 
 DEFAULT_PORT = 1883
 GOODBYE_S = 2.0
 LONGEST_RETRY_S = 30
-UNSUPPORTED_PROTOCOL = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
+MQTT_5, MQTT_3_1_1 = 5, 4  # protocol levels, as CONNECT says them
+UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
 MOST_TWINS = 100
 
 
@@ -72,7 +70,7 @@ class MqttSink:
         self._stopped = False
         self._said = ""
         self._idle = asyncio.Event()
-        self.protocol = MQTTProtocolVersion.MQTTv5
+        self.protocol = MQTT_5
         self.connected = False
 
     @property
@@ -96,10 +94,15 @@ class MqttSink:
         self._connect()
 
     def _connect(self) -> None:
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
         if self._stopped:
             return
         client = Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=self.protocol
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=MQTTProtocolVersion(self.protocol),
         )
         client.username_pw_set(self._username, self._password)
         client.will_set(self._status_topic, OFFLINE, qos=1, retain=True)
@@ -171,8 +174,8 @@ class MqttSink:
         if client is not self._client:
             return
         self._answered = True
-        if reason == UNSUPPORTED_PROTOCOL and self.protocol == MQTTProtocolVersion.MQTTv5:
-            self._speak(MQTTProtocolVersion.MQTTv311, after_s=0)
+        if reason.value == UNSUPPORTED_PROTOCOL and self.protocol == MQTT_5:
+            self._speak(MQTT_3_1_1, after_s=0)
             return
         if reason.is_failure:
             self._say("broker_refused", f"{self.address} refuses us: {_plain(reason)}")
@@ -183,7 +186,7 @@ class MqttSink:
         self._publish_retained(self._status_topic, ONLINE)
         for topic, payload in self._retained.items():
             self._publish_retained(topic, payload)
-        version = "5" if self.protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
+        version = "5" if self.protocol == MQTT_5 else "3.1.1"
         self._outbox.reconnected()
         self._on_event("broker_connected", f"connected to {self.address} with MQTT {version}")
 
@@ -218,8 +221,8 @@ class MqttSink:
         answered, self._answered = self._answered, False
         if was_connected:
             self._say("broker_lost", f"the connection to {self.address} was lost: {_plain(reason)}")
-            if self.protocol != MQTTProtocolVersion.MQTTv5:
-                self._speak(MQTTProtocolVersion.MQTTv5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
+            if self.protocol != MQTT_5:
+                self._speak(MQTT_5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
         elif not answered:
             self._try_the_other_protocol()
 
@@ -229,13 +232,13 @@ class MqttSink:
         A broker that is just going down does the same, so the two take turns.
         """
         self._silent_refusals += 1
-        if self.protocol == MQTTProtocolVersion.MQTTv5:
-            self._speak(MQTTProtocolVersion.MQTTv311, after_s=0)
+        if self.protocol == MQTT_5:
+            self._speak(MQTT_3_1_1, after_s=0)
         else:
             pause_s = min(2.0 ** (self._silent_refusals // 2), LONGEST_RETRY_S)
-            self._speak(MQTTProtocolVersion.MQTTv5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
+            self._speak(MQTT_5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
 
-    def _speak(self, protocol: MQTTProtocolVersion, *, after_s: float) -> None:
+    def _speak(self, protocol: int, *, after_s: float) -> None:
         """Begin anew in another protocol, with everything that has not been acknowledged."""
         old, self._client = self._client, None
         self.protocol = protocol

@@ -237,7 +237,8 @@ class Daemon:
 
     def _outlet_for(self, device: Device) -> Outlet:
         """Return the outlet that fits a configuration: the present one where nothing changed."""
-        same = (device.mqtt, device.device) == (self._device.mqtt, self._device.device)
+        old = self._device
+        same = (device.mqtt, device.sinks, device.device) == (old.mqtt, old.sinks, old.device)
         return self._outlet if same else self._new_outlet(device)
 
     async def _change_to(self, device: Device, outlet: Outlet) -> None:

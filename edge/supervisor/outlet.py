@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, get_args
 
+from edge.errors import SinkError
 from edge.messages import Event, EventName, Message
 from edge.sinks.mqtt import MqttSink
 from edge.supervisor import clock
@@ -37,7 +38,9 @@ class Outlet:
         self.boot = boot
         self.changed = changed
         self.clock_synced = clock.synced()
-        self._sink = MqttSink(
+        self._sinks = [options.make() for options in device.sinks]
+        self._refused: set[str] = set()
+        self._broker = MqttSink(
             broker=broker,
             client_id=client_id(device.device),
             username=device.mqtt.username,
@@ -53,30 +56,32 @@ class Outlet:
     @property
     def waiting(self) -> int:
         """How many messages the broker has not acknowledged."""
-        return self._sink.waiting
+        return self._broker.waiting
 
     @property
     def given_up(self) -> int:
         """How many messages were dropped because too many waited."""
-        return self._sink.given_up
+        return self._broker.given_up
 
     @property
     def connected(self) -> bool:
         """Whether the broker is there."""
-        return self._sink.connected
+        return self._broker.connected
 
     @property
     def address(self) -> str:
         """The broker, as a log names it."""
-        return self._sink.address
+        return self._broker.address
 
     def start(self) -> None:
         """Begin to connect."""
-        self._sink.start()
+        self._broker.start()
 
     async def stop(self, timeout_s: float) -> int:
         """Deliver what waits, say offline, disconnect; return how many were not delivered."""
-        lost = await self._sink.stop(timeout_s)
+        lost = await self._broker.stop(timeout_s)
+        for sink in self._sinks:
+            sink.close()
         if lost:
             log(
                 logging.WARNING,
@@ -87,7 +92,14 @@ class Outlet:
 
     def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
         """Publish a message; `acknowledged` is called when the broker has it."""
-        self._sink.send(message, acknowledged)
+        self._broker.send(message, acknowledged)
+        for sink in self._sinks:
+            try:
+                sink.send(message)
+            except SinkError as error:
+                if str(error) not in self._refused:
+                    self._refused.add(str(error))
+                    log(logging.ERROR, "sink_failed", str(error))
 
     def tell(
         self,

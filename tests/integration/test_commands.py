@@ -172,11 +172,11 @@ pipelines:
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert lines[0] == "edge check: 4 problems"
-    assert [line.split(": ")[1] for line in lines[1:]] == [
-        "pipelines.labels",
-        "pipelines.source",
-        "pipelines.colour",
-        "pipelines.video",
+    assert [line.removeprefix(f"{config}:").split(": ")[:2] for line in lines[1:]] == [
+        ["3", "pipelines.labels.decode"],
+        ["4", "pipelines.source.source"],
+        ["5", "pipelines.colour.model.path"],
+        ["6", "pipelines.video.source"],
     ]
     assert "2 labels for 10 classes" in lines[1]
 

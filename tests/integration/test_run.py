@@ -1,6 +1,7 @@
 """`edge run` on a quiet day: what arrives, in which order, and how it ends."""
 
 import itertools
+import json
 import os
 import select
 import shutil
@@ -257,3 +258,13 @@ def test_the_supervisor_holds_no_numpy_no_opencv_and_no_engine(
     maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
     for library in ("numpy", "cv2", "litert", "tflite"):
         assert library not in maps
+
+
+def test_the_stdout_sink_prints_what_is_published(
+    broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
+) -> None:
+    text = f"sinks: [{{type: stdout}}]\n{device(broker, f'  digits: {digits_30fps}')}"
+    daemon = start(text, "--max-frames", "10")
+    assert daemon.wait() == 0, daemon.log
+    printed = [json.loads(line) for line in daemon.log.splitlines() if line.startswith("{")]
+    assert printed == listener.wait_for_many("digits/predictions", 10)

@@ -46,7 +46,7 @@ def test_paths_are_relative_to_the_file(
     loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = loaded(GOOD)
-    assert device.pipelines["porch"].model.path == tmp_path / "../m.tflite"
+    assert device.pipelines["porch"].model.path == tmp_path.parent / "m.tflite"
     expected = [tmp_path / "a", Path("/b"), tmp_path / "*.jpg"]
     assert device.pipelines["porch"].source.path == expected
     monkeypatch.chdir(tmp_path)
