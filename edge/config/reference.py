@@ -92,7 +92,12 @@ def _in_words(kind: Any, limits: list[Any]) -> str:
 
 
 def _plural(annotation: Any) -> str:
-    kind = alternatives(annotation)[0][0]
+    choices = alternatives(annotation)
+    if names := plugins(choices):
+        return f"mappings with `type`: {listed(names)}"
+    kind = choices[0][0]
+    if origin(kind) is Literal:
+        return listed(get_args(kind))
     return {str: "texts", float: "numbers", int: "whole numbers"}.get(kind, "paths")
 
 
@@ -164,6 +169,9 @@ def _parts(
         for kind, _ in choices:
             if is_model(kind):
                 yield from _parts(below, f"`{below}`", kind)
+            elif origin(kind) is list:
+                items = plugins(alternatives(get_args(kind)[0]))
+                chosen += [(f"`{name}`, `type: {key}`", below, one) for key, one in items.items()]
             elif origin(kind) is dict:
                 yield from _parts(f"{below}.NAME", f"`{below}.NAME`", get_args(kind)[1])
     yield from chosen

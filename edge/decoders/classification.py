@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from edge.tensors import TensorSpec
 
 
+WIDER = {"uint8": "int16", "int8": "int16", "int16": "int32", "int32": "int64"}
+
+
 class ClassificationOptions(DecoderOptions):
     """One score a class."""
 
@@ -62,8 +65,9 @@ class Classification:
         self._decimals = output.decimals
         self._top_k = min(options.top_k, classes)
         # Wide enough for a value below all scores.
-        self._rest = np.empty(classes, np.float64 if output.dtype == "float32" else np.int64)
-        self._taken = -np.inf if output.dtype == "float32" else np.iinfo(np.int64).min
+        kind = np.dtype(WIDER.get(output.dtype, "float64"))
+        self._rest = np.empty(classes, kind)
+        self._taken = -np.inf if kind.kind == "f" else np.iinfo(kind).min
         self._lowest = options.threshold / self._scale + self._zero_point
 
     def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
@@ -74,18 +78,13 @@ class Classification:
         """
         scores = tensors[0].reshape(-1)
         best = [int(scores.argmax(axis=0))] if self._top_k == 1 else self._best(scores)
-        return [
-            {
-                "label": self._labels[index],
-                "index": index,
-                "score": self._real(float(scores[index])),
-            }
-            for index in best
-            if scores[index] >= self._lowest and math.isfinite(scores[index])
-        ]
-
-    def _real(self, score: float) -> float:
-        return round(self._scale * (score - self._zero_point), self._decimals)
+        found = []
+        for index in best:
+            score = scores.item(index)  # Python's own number: numpy's compare slowly
+            if score >= self._lowest and math.isfinite(score):
+                real = round(self._scale * (score - self._zero_point), self._decimals)
+                found.append({"label": self._labels[index], "index": index, "score": real})
+        return found
 
     def _best(self, scores: NDArray[Any]) -> list[int]:
         """Return the indices of the top k: the best, then the best of the rest, and so on.

@@ -89,6 +89,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         for name in ("source", "decode")
         for kind in plugins(alternatives_of(Pipeline.model_fields[name]))
     ]
+    kinds.append("### `sinks`, `type: stdout`")
     assert headings == [
         "### The device",
         "### `mqtt`",
