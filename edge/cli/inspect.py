@@ -74,5 +74,9 @@ def _yes_or_why(summary: "ModelSummary") -> str:
 def _tensor(tensor: "TensorSummary") -> str:
     text = f"{tensor.dtype} {list(tensor.shape)} {tensor.name}"
     if len(tensor.scales) == 1:
-        text += f", real = {tensor.scales[0]:.8g} * (q {-tensor.zero_points[0]:+d})"
+        text += f", real = {tensor.scales[0]:.8g} * (q {_signed(-tensor.zero_points[0])})"
     return text
+
+
+def _signed(value: int) -> str:
+    return f"+ {value}" if value >= 0 else f"- {-value}"
