@@ -35,7 +35,9 @@ class FrameError(EdgeError):
 
 
 class DecodeError(EdgeError):
-    """The model's output does not fit the decoder."""
+    """The decoder or the labels do not fit the model: the configuration is wrong."""
+
+    exit_status: ClassVar[int] = 2
 
 
 class SinkError(EdgeError):

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         importlib.import_module(f"edge.cli.{name}").add(subparsers)
     chosen = parser.parse_args(arguments)
     try:
-        return int(chosen.run(chosen))
+        status = int(chosen.run(chosen))
+        sys.stdout.flush()  # here, where a full disk can still be told
     except EdgeError as error:
         lines = str(error).splitlines()
         head = f"{len(lines)} problems\n" if len(lines) > 1 else ""
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"edge {chosen.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `edge ... | head`
-        sys.stderr.close()
+    except OSError as error:
+        # What is still in Python's buffer would fail again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `edge ... | head` needs no word
+            where = f" {error.filename}" if error.filename else ""
+            print(f"edge {chosen.command}:{where} {error.strerror or error}", file=sys.stderr)
         return 1
+    return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.latency.deadline import DeadlineMonitor
@@ -114,29 +115,18 @@ class Figures:
         return window
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The figures between two reports, ready for the payload."""
 
-    def __init__(
-        self,
-        *,
-        seconds: float,
-        counts: Counts,
-        blamed: dict[str, int],
-        latency: Distribution,
-        recent: Distribution,
-        total: Distribution,
-        stages: dict[str, Percentiles],
-        acknowledged: Percentiles,
-    ) -> None:
-        self.seconds = seconds
-        self.counts = counts
-        self.blamed = blamed
-        self.latency = latency
-        self.recent = recent
-        self.total = total
-        self.stages = stages
-        self.acknowledged = acknowledged
+    seconds: float
+    counts: Counts
+    blamed: dict[str, int]
+    latency: Distribution
+    recent: Distribution
+    total: Distribution
+    stages: dict[str, Percentiles]
+    acknowledged: Percentiles
 
 
 def percentiles(histogram: Histogram) -> Percentiles:

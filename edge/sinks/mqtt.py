@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 1883
 GOODBYE_S = 2.0
+REASON_LIMIT_S = 5.0
 LONGEST_RETRY_S = 30
 MQTT_5, MQTT_3_1_1 = 5, 4  # protocol levels, as CONNECT says them
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
@@ -210,9 +211,9 @@ class MqttSink:
                 "the name in use twice, or a machine a copy of another?",
             )
 
-    def _unreachable(self, client: Client) -> None:
+    def _unreachable(self, client: Client, why: str) -> None:
         if client is self._client:
-            self._say("broker_away", f"{self.address} cannot be reached; trying on")
+            self._say("broker_away", f"{self.address} cannot be reached ({why}); trying on")
 
     def _disconnected(self, client: Client, reason: ReasonCode) -> None:
         if client is not self._client:
@@ -282,7 +283,7 @@ class MqttSink:
         self._hand_over(self._info_heard, client, message.payload, message.retain)
 
     def _paho_unreachable(self, client: Client, _userdata: Any) -> None:
-        self._hand_over(self._unreachable, client)
+        self._hand_over(self._unreachable, client, _why_unreachable(self._host, self._port))
 
     def _paho_disconnected(
         self,
@@ -303,6 +304,15 @@ class MqttSink:
         _properties: Properties | None,
     ) -> None:
         self._hand_over(self._published, client, number)
+
+
+def _why_unreachable(host: str, port: int) -> str:
+    """Try it once more, to hear what paho does not hand on: a wrong name, a closed port."""
+    try:
+        socket.create_connection((host, port), timeout=REASON_LIMIT_S).close()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "now somebody answers"
 
 
 def _send_at_once(_client: Client, _userdata: Any, sock: Any) -> None:

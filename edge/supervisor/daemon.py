@@ -142,8 +142,10 @@ class Daemon:
         self._report()
         self._outlet.tell("stopped", "the daemon ends in order")
         # A job that came to its end has its results to bring home; a stopped daemon must go.
+        answered = any(pipeline.keeper.answered for pipeline in self._pipelines.values())
         limit_s = STOP_LIMIT_S if self._outlet.connected else 0
-        lost = await self._outlet.stop(DELIVERY_LIMIT_S if self._all_ended else limit_s)
+        patient = self._all_ended and answered
+        lost = await self._outlet.stop(DELIVERY_LIMIT_S if patient else limit_s)
         self._summarize()
         return 1 if self._failed or (lost and self._all_ended) else 0
 

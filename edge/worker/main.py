@@ -13,7 +13,7 @@ import sys
 import threading
 
 from edge.config.pipeline import Pipeline
-from edge.errors import ConfigError, EdgeError
+from edge.errors import EdgeError
 from edge.wire import Beat, Ended, Failed, Job, Record, Stop, Wire
 from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
 from edge.worker.mailbox import Mailbox
@@ -59,7 +59,7 @@ def main() -> None:
     except EdgeError as error:
         line.may_wait = True
         line.tell(Failed(type(error).__name__, str(error)))
-        sys.exit(ConfigError.exit_status if isinstance(error, ConfigError) else 1)
+        sys.exit(error.exit_status)
 
 
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:

@@ -139,9 +139,18 @@ def test_wrong_options_of_infer_are_one_clear_line(
     (tmp_path / "nine.txt").write_text("\n".join("123456789"), encoding="utf-8")
     (tmp_path / "empty.txt").touch()
     done = edge("infer", DIGITS, digit, *arguments, cwd=tmp_path)
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_full_disk_is_one_clear_line(option: list[str], digit: Path) -> None:
+    command = [sys.executable, "-m", "edge", "infer", str(DIGITS), str(digit), *option]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "edge infer: No space left on device\n"
 
 
 def test_no_such_input_is_wrong_usage(tmp_path: Path) -> None:

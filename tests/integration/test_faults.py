@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from hand_made_model import hand_made
-from parties import Daemon, Listener, Mosquitto, device
+from parties import Daemon, Listener, Mosquitto, device, free_port
 
 from edge.supervisor.broker import EmbeddedBroker
 
@@ -313,6 +313,21 @@ def test_a_wrong_password_is_told_and_the_right_one_comes_from_the_environment(
         _wait_for_log(let_in, "broker_connected")
         assert "s3cret" not in let_in.log
         assert "wr0ng" not in refused.log
+
+
+@pytest.mark.parametrize(
+    ("broker_url", "why"),
+    [("mqtt://127.0.0.1:{port}", "connection refused"), ("mqtt://no.invalid", "name")],
+)
+def test_a_broker_that_cannot_be_reached_is_told_with_the_reason(
+    broker_url: str, why: str, start: Start, digits_30fps: str
+) -> None:
+    url = broker_url.format(port=free_port())
+    daemon = start(f"device: dev\nmqtt: {{broker: '{url}'}}\npipelines:\n  one: {digits_30fps}")
+    _wait_for_log(daemon, "cannot be reached (")
+    assert why in daemon.log.split("cannot be reached (")[1].split(")")[0]
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait() == 0, daemon.log
 
 
 def test_a_camera_that_is_not_there_is_a_state_and_not_an_end(
