@@ -39,7 +39,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="what the output means (default classification)",
     )
     parser.add_argument("--resize", choices=("stretch", "letterbox", "crop"), default="stretch")
-    parser.add_argument("--interpolation", choices=("area", "linear"), default="area")
+    parser.add_argument("--interpolation", choices=("pyramid", "area", "linear"), default="pyramid")
     parser.add_argument("--engine", choices=("auto", "litert", "tflite-runtime"), default="auto")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object an input, one a line")

@@ -32,10 +32,12 @@ class Model(Options):
         description="How a frame gets the input's shape: `stretch` ignores proportions, "
         "`letterbox` keeps them and pads, `crop` keeps them and cuts the longer side.",
     )
-    interpolation: Literal["area", "linear"] = Field(
-        default="area",
-        description="How a larger frame is made small: `area` averages all its pixels; `linear` "
-        "reads four for each of the input's, many times faster, and models may answer wrongly.",
+    interpolation: Literal["pyramid", "area", "linear"] = Field(
+        default="pyramid",
+        description="How a larger frame is made small: `pyramid` halves it as far as it can, "
+        "then averages points between its pixels; `area` averages all pixels exactly, at four "
+        "times the cost; `linear` reads four for each of the input's, faster still, and models "
+        "may answer wrongly.",
     )
     colour: Literal["auto", "rgb", "bgr", "grey"] = Field(
         default="auto",

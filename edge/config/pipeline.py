@@ -53,4 +53,10 @@ class Pipeline(Options):
         description="What happens to a frame already past its deadline before the forward "
         "pass; a pulled source's frames are always run.",
     )
+    rehearse: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the last frame is run again just before the next is due, so that "
+        "caches and core are warm for it: `auto` where that costs at most a twentieth of a core. "
+        "A model that keeps state is never rehearsed.",
+    )
     publish: Publish = Field(default=Publish(), description="Which results are published.")

@@ -12,6 +12,7 @@ from edge.options import Options
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -64,15 +65,22 @@ class SourceOptions(Options, abc.ABC):
         """Return the source these options describe, not yet opened."""
 
 
+def whole(width: int, height: int) -> int:  # noqa: ARG001
+    """The reduction of a frame that is wanted in full."""
+    return 1
+
+
 class Source(abc.ABC):
     """Delivers frames, one call of `grab` and at most one of `retrieve` for each.
 
-    It is used by one thread. `open` may be called again after `close`, when a source that
+    It is used by one thread at a time. `open` may be called again after `close`, when a source that
     went away is tried anew: frame numbers go on from where they were.
     """
 
     lost = 0
     """Frames that were due by the source's own clock and that nobody could take, in all."""
+    reduction: Callable[[int, int], int] = staticmethod(whole)
+    """For a frame of that width and height: the 1, 2, 4 or 8 by which it may be decoded smaller."""
 
     @abc.abstractmethod
     def open(self) -> None:
@@ -93,6 +101,10 @@ class Source(abc.ABC):
         The memory is the source's and is written again by the next call. Raises FrameError
         when just this frame is bad.
         """
+
+    def due_ns(self) -> int | None:
+        """When the next `grab` will have a frame, in monotonic ns; None where nobody can say."""
+        return None
 
     def close(self) -> None:  # noqa: B027  most sources hold nothing
         """Let go of what `open` took; harmless when there is nothing."""

@@ -11,12 +11,13 @@ from pydantic import Field, model_validator
 
 from edge.errors import FrameError, SourceError
 from edge.options import FilePath
-from edge.sources.base import Grabbed, ModelInput, Source, SourceOptions
+from edge.sources import jpeg
+from edge.sources.base import Grabbed, ModelInput, Source, SourceOptions, whole
 from edge.sources.pacing import Pacer
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from typing_extensions import Self
@@ -103,10 +104,13 @@ def find_files(path: Path) -> list[Path]:
     return [file for match in found for file in find_files(match)]
 
 
-def read_frame(path: Path) -> NDArray[Any] | ModelInput:
+def read_frame(
+    path: Path, reduction: Callable[[int, int], int] = whole
+) -> NDArray[Any] | ModelInput:
     """Read a file: pixels (uint8, height x width x 3, BGR), or a model's input (.npy, .bin).
 
-    Raises FrameError when it cannot be read.
+    A JPEG is made smaller by what `reduction` says of its width and height. Raises
+    FrameError when it cannot be read.
     """
     suffix = path.suffix.lower()
     try:
@@ -114,7 +118,7 @@ def read_frame(path: Path) -> NDArray[Any] | ModelInput:
             return ModelInput(path.read_bytes())
         if suffix == ".npy":
             return ModelInput(_read_array(path))
-        return _read_picture(path)
+        return _read_picture(path, reduction)
     except OSError as error:
         raise FrameError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -136,7 +140,7 @@ def _read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_picture(path: Path) -> NDArray[Any]:
+def _read_picture(path: Path, reduction: Callable[[int, int], int]) -> NDArray[Any]:
     import cv2
     import numpy as np
 
@@ -144,7 +148,7 @@ def _read_picture(path: Path) -> NDArray[Any]:
     if not data.size:
         raise FrameError(f"{path}: is empty (0 bytes)")
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        picture = jpeg.decode(data, reduction)
     except cv2.error as error:
         raise FrameError(f"{path}: cannot be decoded: {error.err}") from error
     if picture is None:
@@ -199,6 +203,10 @@ class Images(Source):
         cut: NDArray[Any] = picture[row * side :, column * side :][:side, :side]
         return cut
 
+    def due_ns(self) -> int | None:
+        """When the next frame is due, where there is a rate."""
+        return self._pacer.due_ns if self._pacer is not None else None
+
     def _walk(self) -> Iterator[tuple[Path, int, str | None]]:
         """Every file (as tile 0), or all tiles of each, with the true label where it is asked."""
         while True:
@@ -234,8 +242,9 @@ class Images(Source):
         """Read a file, from memory where it comes round again and there is room to keep it."""
         if path in self._kept:
             return self._kept[path]
-        frame = read_frame(path)
-        again = self._options.loop or self._options.tile is not None
+        tiles = self._options.tile is not None
+        frame = read_frame(path, whole if tiles else self.reduction)
+        again = self._options.loop or tiles
         if again and not isinstance(frame, ModelInput) and self._room_for(frame.nbytes):
             self._kept[path] = frame
             self._kept_bytes += frame.nbytes

@@ -12,9 +12,27 @@ if TYPE_CHECKING:
 
 NAP_NS = 50_000_000  # how long `stop` may go unheard
 # A sleeping core comes back some 80 us late, and a clock that is late would be counted as our
-# latency. So we wake up early and doze, for at most a hundredth of the time.
-LEAD_NS = 150_000
-SHORTEST_NAP_NS = 1_000
+# latency. So we wake up early and watch the clock, for at most a hundredth of the time.
+SPIN_NS = 150_000
+
+
+def sleep_until(due_ns: int, stop: threading.Event, *, spin_ns: int = 0) -> bool:
+    """Sleep until a moment on the monotonic clock; False when it is past, or `stop` was set.
+
+    `spin_ns` is how long before it to wake up and look at nothing but the clock.
+    """
+    if due_ns <= time.monotonic_ns():
+        return False
+    while (early_ns := due_ns - time.monotonic_ns() - spin_ns) > 0:
+        if early_ns > NAP_NS:
+            stop.wait((early_ns - NAP_NS) / 1e9)
+        else:  # a bare sleep wakes up sooner than an Event does
+            time.sleep(early_ns / 1e9)
+        if stop.is_set():
+            return False
+    while time.monotonic_ns() < due_ns:
+        pass
+    return True
 
 
 class Pacer:
@@ -28,7 +46,7 @@ class Pacer:
     def __init__(self, fps: float) -> None:
         self.period_ns = round(1e9 / fps)
         self.lost = 0
-        self._lead_ns = min(LEAD_NS, self.period_ns // 100)
+        self._spin_ns = min(SPIN_NS, self.period_ns // 100)
         self._start_ns = 0
         self._last: int | None = None
 
@@ -42,16 +60,20 @@ class Pacer:
             self._start_ns = now_ns
             self._last = 0
             return 0, now_ns
-        newest = math.floor((now_ns - self._start_ns) / self.period_ns)
-        index = max(self._last + 1, newest)
-        due_ns = self._start_ns + index * self.period_ns
-        while (early_ns := due_ns - time.monotonic_ns()) > 0:
-            if early_ns > NAP_NS:
-                stop.wait((early_ns - NAP_NS) / 1e9)
-            else:  # a bare sleep wakes up sooner than an Event does
-                time.sleep(max(early_ns - self._lead_ns, SHORTEST_NAP_NS) / 1e9)
-            if stop.is_set():
-                return None
+        index, due_ns = self._coming(now_ns)
+        if not sleep_until(due_ns, stop, spin_ns=self._spin_ns) and stop.is_set():
+            return None
         self.lost += index - self._last - 1
         self._last = index
         return index, due_ns
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next frame is due; None before the first."""
+        return None if self._last is None else self._coming(time.monotonic_ns())[1]
+
+    def _coming(self, now_ns: int) -> tuple[int, int]:
+        """Return index and due time of the frame that `next` would give."""
+        newest = math.floor((now_ns - self._start_ns) / self.period_ns)
+        index = max((self._last or 0) + 1, newest)
+        return index, self._start_ns + index * self.period_ns

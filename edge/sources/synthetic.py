@@ -85,3 +85,7 @@ class Synthetic(Source):
         """Return the window of the frame grabbed last."""
         left = self._number * STEP_PX % self._options.width
         return self._pattern[:, left : left + self._options.width]
+
+    def due_ns(self) -> int | None:
+        """When the next frame is due, where there is a rate."""
+        return self._pacer.due_ns if self._pacer is not None else None

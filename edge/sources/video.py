@@ -132,6 +132,10 @@ class Video(Source):
             raise FrameError(f"{self._shown}: frame {self._number} could not be decoded")
         return self._frame
 
+    def due_ns(self) -> int | None:
+        """When the next frame is due, where there is a rate."""
+        return self._pacer.due_ns if self._pacer is not None else None
+
     def close(self) -> None:
         """Let go of the file or stream."""
         if self._capture is not None:

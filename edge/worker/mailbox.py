@@ -1,4 +1,4 @@
-"""The one slot between the capture thread and the forward pass: the newest frame wins."""
+"""Where the loop's two threads meet: the frame that waits, and whether the engine is idle."""
 
 from __future__ import annotations
 
@@ -30,79 +30,66 @@ class Slot:
 
 
 class Mailbox:
-    """Three slots go round: one is written, one lies here, one is read.
+    """Three slots go round: one is written, one lies here, one is in the forward pass.
 
-    One thread posts, one takes. A bare lock serves as the bell, for a Condition allocates
-    and takes two more locks for every wait.
+    A frame that is ready while the engine is idle does not come to lie here: whoever offers
+    it runs it, and no frame waits for a thread to wake up. Only behind a forward pass under
+    way does it wait, for the thread that makes that pass, and the newest frame wins.
     """
 
     def __init__(self, buffer: Callable[[], NDArray[Any]]) -> None:
-        self._free = [Slot(buffer()), Slot(buffer())]
-        self._read = Slot(buffer())
-        self._full: Slot | None = None
-        self._closed = False
+        self._free = [Slot(buffer()) for _ in range(3)]
+        self._waiting: Slot | None = None
         self._lock = threading.Lock()
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        self._room = threading.Lock()
+        self._room = threading.Lock()  # a bell: a Condition takes two more locks a wait
+        self.idle = True
+        """Whether no forward pass is under way."""
         self.replaced = 0
 
-    def first(self) -> Slot:
-        """Return the slot the posting thread begins with."""
-        return self._free.pop()
+    def blank(self) -> Slot:
+        """Return a slot to write, for the one thread that has the source."""
+        with self._lock:
+            return self._free.pop()
 
-    def post(self, slot: Slot) -> Slot:
-        """Lay a written slot in; return the one to write next.
+    def offer(self, slot: Slot) -> bool:
+        """Offer a written slot; True when the engine was idle: it is now the caller's to run.
 
-        A frame that still lay here is replaced, and counted.
+        Otherwise the slot lies here until the engine is through. One that still lay here is
+        replaced, and counted.
         """
         with self._lock:
-            unread, self._full = self._full, slot
-            if unread is None:
-                unread = self._free.pop()
-            else:
+            if self.idle:
+                self.idle = False
+                return True
+            if self._waiting is not None:
+                self._free.append(self._waiting)
                 self.replaced += 1
-            self._ring()
-        return unread
+            self._waiting = slot
+            return False
+
+    def skip(self) -> None:
+        """Count a frame that was not worth preparing: a newer one would have replaced it."""
+        with self._lock:
+            self.replaced += 1
+
+    def next(self, slot: Slot) -> Slot | None:
+        """Give back the slot that was run; return the one that waits, to be run by the caller.
+
+        None when there is none: the engine is idle then.
+        """
+        with self._lock:
+            self._free.append(slot)
+            waiting, self._waiting = self._waiting, None
+            if waiting is None:
+                self.idle = True
+            elif self._room.locked():
+                self._room.release()
+            return waiting
 
     def wait_for_room(self, timeout_s: float) -> bool:
-        """Wait, before posting, until the last frame was taken; False when time has passed."""
+        """Wait until no frame lies here; False when the time has passed."""
         end = time.monotonic() + timeout_s
-        while self._full is not None:
+        while self._waiting is not None:
             if not self._room.acquire(timeout=max(end - time.monotonic(), 0)):
                 return False
         return True
-
-    def take(self, timeout_s: float) -> Slot | None:
-        """Wait for a frame and take it; the slot taken before is free to be written again.
-
-        None when the time has passed, or when the mailbox was closed and is empty.
-        """
-        end = time.monotonic() + timeout_s
-        while not self._closed or self._full is not None:
-            if not self._bell.acquire(timeout=max(end - time.monotonic(), 0)):
-                return None
-            with self._lock:
-                slot, self._full = self._full, None
-                if slot is not None:
-                    self._free.append(self._read)
-                    self._read = slot
-                    if self._room.locked():
-                        self._room.release()
-                    return slot
-        return None
-
-    def close(self) -> None:
-        """Say that nothing more will be posted, and wake whoever waits."""
-        with self._lock:
-            self._closed = True
-            self._ring()
-
-    @property
-    def ended(self) -> bool:
-        """Whether it was closed and the last frame was taken."""
-        return self._closed and self._full is None
-
-    def _ring(self) -> None:
-        if self._bell.locked():
-            self._bell.release()

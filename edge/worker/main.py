@@ -65,14 +65,11 @@ def main() -> None:
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     line.may_wait = not options.source.live  # a pulled source loses nothing
     mailbox = Mailbox(prepared.preprocess.buffer)
-    capture = CaptureSide(options, prepared, mailbox, line.tell, first_frame=job.first_frame)
-    inference = InferenceSide(
-        options,
-        prepared,
-        mailbox,
-        line.tell,
-        max_frames=job.max_frames,
+    inference = InferenceSide(options, prepared, mailbox, line.tell, max_frames=job.max_frames)
+    capture = CaptureSide(
+        options, prepared, mailbox, inference, line.tell, first_frame=job.first_frame
     )
+    told_to_stop = threading.Event()
 
     def beat() -> Beat:
         return Beat(mailbox.replaced, capture.source.lost, inference.busy_since_ns)
@@ -86,7 +83,7 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                 except ConnectionError:
                     os._exit(ORPHANED)
                 if isinstance(record, Stop):
-                    capture.stopping.set()
+                    told_to_stop.set()
                     inference.stopping.set()
             line.tell(beat())
 
@@ -95,5 +92,5 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     run_pipeline(capture, inference)
     line.may_wait = True  # what is said last must arrive
     line.tell(beat())
-    if not inference.stopping.is_set():
+    if not told_to_stop.is_set():
         line.tell(Ended())

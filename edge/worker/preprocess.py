@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,12 +12,17 @@ from edge.errors import FrameError, ModelError
 from edge.sources.base import ModelInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from edge.config.model import Model
     from edge.tensors import TensorSpec
 
 INTEGER = ("uint8", "int8")
+HALVED_FROM = 3  # pixels of the frame for one of the input, a side, where a pyramid halves it
+SPARE = 3  # how many of them a JPEG decoder has to leave
+FLATTEST = 4  # a frame whose sides shrink so differently is averaged exactly
 PADDING = 114  # letterbox grey, YOLO's; any even grey does for the others
 
 
@@ -55,7 +61,7 @@ class Preprocessor:
         if channels == 1:
             self._colour_code = cv2.COLOR_BGR2GRAY
         self._mode = model.resize
-        self._shrinking = cv2.INTER_AREA if model.interpolation == "area" else cv2.INTER_LINEAR
+        self._interpolation = model.interpolation
         self._bgr = np.empty((self._height, self._width, 3), np.uint8)
         self._pixels = np.empty((self._height, self._width, channels), np.uint8)
         self._table = self._lookup_table(model, channels)
@@ -83,15 +89,19 @@ class Preprocessor:
         if frame.shape != self._fitted_to:
             self._fit(frame.shape)
         top, bottom, left, right = self._cut
-        cv2.resize(
-            frame[top:bottom, left:right],
-            self._size,
-            dst=self._resized,
-            interpolation=self._interpolation,
-        )
+        pixels = frame[top:bottom, left:right]
+        for height, width, smaller, interpolation in self._steps:
+            cv2.resize(
+                pixels[:height, :width],
+                smaller.shape[1::-1],
+                dst=smaller,
+                interpolation=interpolation,
+            )
+            pixels = smaller
         if self._resized is not self._bgr:
             top, left = self._corner
-            self._bgr[top : top + self._size[1], left : left + self._size[0]] = self._resized
+            height, width = self._resized.shape[:2]
+            self._bgr[top : top + height, left : left + width] = self._resized
         self._finish(self._bgr, tensor[0])
 
     def _finish(self, bgr: NDArray[Any], out: NDArray[Any]) -> None:
@@ -111,35 +121,77 @@ class Preprocessor:
         else:
             cv2.cvtColor(bgr, self._colour_code, dst=pixels)
 
-    def _fit(self, shape: tuple[int, ...]) -> None:
-        """Work out once, for frames of this shape, what is cut, scaled and placed where."""
-        height, width = shape[:2]
-        if not height or not width:
-            raise FrameError(f"the frame is empty: {width}x{height} pixels")
-        self._cut = (0, height, 0, width)
-        self._size = (self._width, self._height)
-        self._corner = (0, 0)
-        self._resized = self._bgr
+    def reduction(self, width: int, height: int) -> int:
+        """Return the 1, 2, 4 or 8 by which a frame may be made smaller before it comes here.
+
+        What a JPEG decoder leaves out takes the place of the first halvings.
+        """
+        if not self.takes_pixels or self._interpolation == "area":
+            return 1
+        (top, bottom, left, right), (to_width, to_height) = self._plan(width, height)
+        spare = SPARE if self._interpolation == "pyramid" else 1
+        for by in (8, 4, 2):
+            enough = (right - left) >= by * spare * to_width
+            if enough and (bottom - top) >= by * spare * to_height:
+                return by
+        return 1
+
+    def _plan(self, width: int, height: int) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+        """Return what is cut of a frame (top, bottom, left, right) and its (width, height) then."""
+        whole, fitted = (0, height, 0, width), (self._width, self._height)
         if self._mode == "crop":
             scale = max(self._width / width, self._height / height)
             cut_w = max(round(self._width / scale), 1)
             cut_h = max(round(self._height / scale), 1)
             top, left = (height - cut_h) // 2, (width - cut_w) // 2
-            self._cut = (top, top + cut_h, left, left + cut_w)
-        elif self._mode == "letterbox":
+            return (top, top + cut_h, left, left + cut_w), fitted
+        if self._mode == "letterbox":
             scale = min(self._width / width, self._height / height)
-            self._size = (max(round(width * scale), 1), max(round(height * scale), 1))
-            self._corner = (
-                (self._height - self._size[1]) // 2,
-                (self._width - self._size[0]) // 2,
-            )
-            if self._size != (self._width, self._height):
-                self._bgr.fill(PADDING)
-                self._resized = np.empty((self._size[1], self._size[0], 3), np.uint8)
+            return whole, (max(round(width * scale), 1), max(round(height * scale), 1))
+        return whole, fitted
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Work out once, for frames of this shape, what is cut, scaled and placed where."""
+        height, width = shape[:2]
+        if not height or not width:
+            raise FrameError(f"the frame is empty: {width}x{height} pixels")
+        self._cut, (to_width, to_height) = self._plan(width, height)
+        self._corner = ((self._height - to_height) // 2, (self._width - to_width) // 2)
+        self._resized = self._bgr
+        if (to_width, to_height) != (self._width, self._height):
+            self._bgr.fill(PADDING)
+            self._resized = np.empty((to_height, to_width, 3), np.uint8)
         top, bottom, left, right = self._cut
-        shrinks = (right - left) > self._size[0] or (bottom - top) > self._size[1]
-        self._interpolation = self._shrinking if shrinks else cv2.INTER_LINEAR
+        self._steps = list(self._steps_down(bottom - top, right - left))
         self._fitted_to = shape
+
+    def _steps_down(
+        self, height: int, width: int
+    ) -> Iterator[tuple[int, int, NDArray[np.uint8], int]]:
+        """Yield the resizings of a frame: what of it is taken, where it goes, the interpolation.
+
+        A pyramid: 2x2 pixels become one (which OpenCV does in vector instructions) while there
+        are three for each that is wanted, a side; then points are interpolated between four
+        pixels each, so close that no pixel is passed over; and the points are averaged.
+        """
+        resized = self._resized
+        to_height, to_width = resized.shape[:2]
+        grows = height <= to_height and width <= to_width
+        if grows or self._interpolation == "linear":
+            yield height, width, resized, cv2.INTER_LINEAR
+            return
+        if self._interpolation == "pyramid" and _alike(height / to_height, width / to_width):
+            while min(height / to_height, width / to_width) >= HALVED_FROM:
+                smaller = np.empty((height // 2, width // 2, 3), np.uint8)
+                yield height // 2 * 2, width // 2 * 2, smaller, cv2.INTER_AREA
+                height, width = smaller.shape[:2]
+            if height * width > 2 * to_height * 2 * to_width:  # else the exact way is as fast
+                points_y = max(math.ceil(height / to_height / 2), 2)
+                points_x = max(math.ceil(width / to_width / 2), 2)
+                points = np.empty((points_y * to_height, points_x * to_width, 3), np.uint8)
+                yield height, width, points, cv2.INTER_LINEAR
+                height, width = points.shape[:2]
+        yield height, width, resized, cv2.INTER_AREA
 
     def _lookup_table(self, model: Model, channels: int) -> NDArray[Any] | None:
         """Return the input's value for each pixel value; None where it is the pixel's own bits."""
@@ -174,6 +226,11 @@ class Preprocessor:
                 f"the input has {len(data)} bytes, the model takes {tensor.nbytes} ({self.spec})"
             )
         np.copyto(tensor, np.frombuffer(data, tensor.dtype).reshape(tensor.shape))
+
+
+def _alike(one: float, other: float) -> bool:
+    """Whether both sides of a frame shrink by somewhat the same."""
+    return max(one, other) <= FLATTEST * min(one, other)
 
 
 def _a_channel(values: float | list[float], channels: int, model: Model) -> NDArray[Any]:

@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{args.size} at {args.fps:g} fps, one thread, {args.turns} turns of {args.seconds:g} s")
     for model in args.models:
-        for interpolation in ("area", "linear"):
+        for interpolation in ("pyramid", "linear"):
             compare(model, interpolation, args)
     whole_daemon(args.models[0])
 

@@ -79,9 +79,11 @@ class Run:
             self.records.append(record)
             told(record)
 
-        self.capture = CaptureSide(pipeline, prepared, self.mailbox, tell, first_frame=first_frame)
         self.inference = InferenceSide(
             pipeline, prepared, self.mailbox, tell, max_frames=max_frames
+        )
+        self.capture = CaptureSide(
+            pipeline, prepared, self.mailbox, self.inference, tell, first_frame=first_frame
         )
 
     def __call__(self) -> Run:
@@ -134,6 +136,7 @@ class ScriptedSource(Source):
         self._number = -1
         self._at: Any = None
         self.turn = threading.Semaphore(1)
+        self.exhausted = threading.Event()
         self.opened = self.closed = 0
 
     def open(self) -> None:
@@ -148,6 +151,8 @@ class ScriptedSource(Source):
                 if stop.is_set():
                     return None
         self._at = next(self._steps, None)
+        if self._at is None:
+            self.exhausted.set()
         if self._at is None or stop.is_set():
             return None
         if isinstance(self._at, SourceError):
@@ -411,8 +416,8 @@ def test_a_live_source_never_waits_and_the_newest_frame_wins(digits: Prepared) -
     runner = threading.Thread(target=run, daemon=True)
     runner.start()
     assert engine.running.wait(LONG_S)
-    run.capture.join(LONG_S)  # the source ran to its end though the model never answered
-    assert not run.capture.is_alive()
+    source = cast("ScriptedSource", run.capture.source)
+    assert source.exhausted.wait(LONG_S)  # though the model never answered
     engine.go.set()
     runner.join(LONG_S)
     frames = [done.frame for done in run.done]
@@ -521,8 +526,6 @@ def test_stopping_ends_a_run_whose_source_gives_nothing(digits: Prepared) -> Non
     run.inference.stopping.set()
     runner.join(LONG_S)
     assert not runner.is_alive()
-    run.capture.join(LONG_S)
-    assert not run.capture.is_alive()
 
 
 def test_stopping_ends_the_tries_to_open_a_source(
@@ -539,27 +542,29 @@ def test_stopping_ends_the_tries_to_open_a_source(
     run.inference.stopping.set()
     runner.join(LONG_S)
     assert not runner.is_alive()
-    run.capture.join(LONG_S)
-    assert not run.capture.is_alive()
 
 
 def test_a_source_that_hangs_in_its_driver_does_not_hold_up_the_end(digits: Prepared) -> None:
     class Hanging(ScriptedSource):
-        released = threading.Event()
+        in_the_driver, released = threading.Event(), threading.Event()
 
         def grab(self, stop: threading.Event) -> Grabbed | None:
+            self.in_the_driver.set()
             self.released.wait()
             return super().grab(stop)
 
     run, _ = scripted(digits, Script(steps=[]))
-    run.capture.source = Hanging(Script(steps=[]))
-    run.inference.stopping.set()
+    hanging = Hanging(Script(steps=[]))
+    run.capture.source = hanging
+    runner = threading.Thread(target=run, daemon=True)
+    runner.start()
     try:
-        run()
-        assert run.capture.is_alive()
+        assert hanging.in_the_driver.wait(LONG_S)
+        run.inference.stopping.set()
+        runner.join(LONG_S)
+        assert not runner.is_alive()
     finally:
-        Hanging.released.set()
-        run.capture.join(LONG_S)
+        hanging.released.set()
 
 
 # Errors of our own, and chores.
@@ -568,13 +573,13 @@ def test_a_source_that_hangs_in_its_driver_does_not_hold_up_the_end(digits: Prep
 def test_what_no_source_should_raise_ends_the_run_with_its_cause(digits: Prepared) -> None:
     bug = ZeroDivisionError("a bug in a source")
     run, source = scripted(digits, Script(steps=[FRAME, bug]))
-    with pytest.raises(RuntimeError, match="capture thread failed") as caught:
+    with pytest.raises(RuntimeError, match="a thread of the loop failed") as caught:
         run()
     assert caught.value.__cause__ is bug
     assert source.closed == 1
 
 
-def test_a_forward_pass_that_fails_ends_the_run_and_the_capture_thread(digits: Prepared) -> None:
+def test_a_forward_pass_that_fails_ends_the_run_and_closes_the_source(digits: Prepared) -> None:
     class Failing:
         def run(self, tensor: NDArray[Any]) -> list[NDArray[Any]]:
             raise ModelError(f"the forward pass failed on {tensor.shape}")
@@ -582,8 +587,6 @@ def test_a_forward_pass_that_fails_ends_the_run_and_the_capture_thread(digits: P
     run, source = scripted(with_engine(digits, Failing()), Script(steps=[FRAME, FRAME]))
     with pytest.raises(ModelError, match="forward pass failed"):
         run()
-    run.capture.join(LONG_S)
-    assert not run.capture.is_alive()
     assert source.closed == 1
 
 

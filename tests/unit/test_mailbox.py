@@ -1,4 +1,4 @@
-"""The one slot between two threads: the newest frame wins, and no buffer is ever shared."""
+"""Where the two threads meet: who finds the engine idle runs, the newest waits, none is shared."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def a_mailbox() -> Mailbox:
     return Mailbox(lambda: np.zeros(4, np.int64))
 
 
-def post(mailbox: Mailbox, slot: Slot, number: int) -> Slot:
+def written(mailbox: Mailbox, number: int) -> Slot:
+    slot = mailbox.blank()
     slot.grabbed = Grabbed(number, captured_ns=number)
     slot.tensor[:] = number
-    return mailbox.post(slot)
+    return slot
 
 
-def taken(mailbox: Mailbox) -> int:
-    slot = mailbox.take(LONG_S)
-    assert slot is not None
-    return slot.grabbed.number
+def running(mailbox: Mailbox) -> Slot:
+    """A slot that found the engine idle, and whose forward pass is under way."""
+    slot = written(mailbox, -1)
+    assert mailbox.offer(slot)
+    return slot
 
 
 @pytest.fixture
@@ -45,102 +47,80 @@ def threads_change_often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def test_the_newest_frame_wins_and_the_ones_it_replaced_are_counted() -> None:
+def test_who_offers_a_frame_while_the_engine_is_idle_runs_it() -> None:
     mailbox = a_mailbox()
-    slot = mailbox.first()
+    assert mailbox.idle
+    slot = written(mailbox, 0)
+    assert mailbox.offer(slot)
+    assert not mailbox.idle
+    assert mailbox.next(slot) is None
+    assert mailbox.idle
+
+
+def test_behind_a_forward_pass_the_newest_frame_waits_and_the_replaced_are_counted() -> None:
+    mailbox = a_mailbox()
+    slot = running(mailbox)
     for number in range(5):
-        slot = post(mailbox, slot, number)
-    assert taken(mailbox) == 4
+        assert not mailbox.offer(written(mailbox, number))
     assert mailbox.replaced == 4
-    post(mailbox, slot, 5)
-    assert taken(mailbox) == 5
-    assert mailbox.replaced == 4
+    following = mailbox.next(slot)
+    assert following is not None
+    assert following.grabbed.number == 4
+    assert not mailbox.idle
+    assert mailbox.next(following) is None
 
 
-def test_a_frame_is_taken_once() -> None:
+def test_a_frame_that_is_skipped_counts_as_replaced() -> None:
     mailbox = a_mailbox()
-    post(mailbox, mailbox.first(), 0)
-    assert taken(mailbox) == 0
-    assert mailbox.take(0.001) is None
-    assert not mailbox.ended
+    mailbox.skip()
+    assert mailbox.replaced == 1
 
 
-def test_the_tensor_and_the_times_arrive_with_the_frame() -> None:
+def test_the_tensor_and_the_times_wait_with_the_frame() -> None:
     mailbox = a_mailbox()
-    slot = mailbox.first()
-    slot.retrieved_ns, slot.prepared_ns = 11, 12
-    post(mailbox, slot, 7)
-    read = mailbox.take(LONG_S)
-    assert read is not None
-    assert read.grabbed == Grabbed(7, captured_ns=7)
-    assert (read.retrieved_ns, read.prepared_ns) == (11, 12)
-    assert read.tensor.tolist() == [7, 7, 7, 7]
+    slot = running(mailbox)
+    waiting = written(mailbox, 7)
+    waiting.retrieved_ns, waiting.prepared_ns = 11, 12
+    mailbox.offer(waiting)
+    following = mailbox.next(slot)
+    assert following is not None
+    assert following.grabbed == Grabbed(7, captured_ns=7)
+    assert (following.retrieved_ns, following.prepared_ns) == (11, 12)
+    assert following.tensor.tolist() == [7, 7, 7, 7]
 
 
-def test_taking_waits_for_a_frame_that_is_posted_later() -> None:
-    mailbox = a_mailbox()
-    numbers: list[int] = []
-    taker = threading.Thread(target=lambda: numbers.append(taken(mailbox)))
-    taker.start()
-    post(mailbox, mailbox.first(), 3)
-    taker.join(LONG_S)
-    assert numbers == [3]
-
-
-def test_taking_gives_up_when_the_time_has_passed() -> None:
-    mailbox = a_mailbox()
-    began = time.monotonic()
-    assert mailbox.take(0.02) is None
-    assert time.monotonic() - began >= 0.015
-
-
-def test_closing_wakes_the_taker() -> None:
-    mailbox = a_mailbox()
-    answers: list[Slot | None] = []
-    taker = threading.Thread(target=lambda: answers.append(mailbox.take(LONG_S)))
-    taker.start()
-    mailbox.close()
-    taker.join(LONG_S / 2)
-    assert answers == [None]
-    assert mailbox.ended
-
-
-def test_what_lay_there_when_it_was_closed_is_still_taken_and_then_it_has_ended() -> None:
-    mailbox = a_mailbox()
-    post(mailbox, mailbox.first(), 9)
-    mailbox.close()
-    assert not mailbox.ended
-    assert taken(mailbox) == 9
-    assert mailbox.ended
-    assert mailbox.take(LONG_S) is None
-
-
-def test_there_is_room_while_nothing_lies_unread() -> None:
+def test_there_is_room_while_nothing_waits() -> None:
     mailbox = a_mailbox()
     assert mailbox.wait_for_room(0)
-    slot = post(mailbox, mailbox.first(), 0)
+    slot = running(mailbox)
+    assert mailbox.wait_for_room(0)
+    mailbox.offer(written(mailbox, 0))
     assert not mailbox.wait_for_room(0)
-    assert taken(mailbox) == 0
+    following = mailbox.next(slot)
     assert mailbox.wait_for_room(0)
-    post(mailbox, slot, 1)
+    assert following is not None
+    mailbox.offer(written(mailbox, 1))
     assert not mailbox.wait_for_room(0)
 
 
 def test_waiting_for_room_waits_out_its_time_every_time() -> None:
     mailbox = a_mailbox()
-    slot = mailbox.first()
+    slot = running(mailbox)
     for number in range(3):
-        slot = post(mailbox, slot, number)
+        mailbox.offer(written(mailbox, number))
         began = time.monotonic()
         assert not mailbox.wait_for_room(0.02)
         assert time.monotonic() - began >= 0.015
-        assert taken(mailbox) == number
+        following = mailbox.next(slot)
+        assert following is not None
+        slot = following
         assert mailbox.wait_for_room(0.02)
 
 
-def test_taking_wakes_the_one_that_waits_for_room() -> None:
+def test_taking_what_waits_wakes_the_one_that_waits_for_room() -> None:
     mailbox = a_mailbox()
-    post(mailbox, mailbox.first(), 0)
+    slot = running(mailbox)
+    mailbox.offer(written(mailbox, 0))
     woken = threading.Event()
 
     def wait() -> None:
@@ -150,81 +130,98 @@ def test_taking_wakes_the_one_that_waits_for_room() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     assert not woken.wait(0.01)
-    assert taken(mailbox) == 0
+    assert mailbox.next(slot) is not None
     assert woken.wait(LONG_S / 2)
 
 
-@pytest.mark.usefixtures("threads_change_often")
-def test_a_writer_that_waits_for_room_loses_nothing_and_keeps_the_order() -> None:
-    mailbox = a_mailbox()
-    frames = 2000
-
-    def write() -> None:
-        slot = mailbox.first()
-        for number in range(frames):
-            while not mailbox.wait_for_room(LONG_S):
-                pass
-            slot = post(mailbox, slot, number)
-        mailbox.close()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    numbers = []
-    while (slot := mailbox.take(LONG_S)) is not None:
-        numbers.append(slot.grabbed.number)
-    writer.join(LONG_S)
-    assert numbers == list(range(frames))
-    assert mailbox.replaced == 0
-
-
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["post", "take"]), max_size=40))
-def test_what_is_written_lies_neither_in_the_mailbox_nor_with_the_reader(steps: list[str]) -> None:
+@given(st.lists(st.sampled_from(["offer", "next"]), max_size=40))
+def test_no_buffer_is_written_while_it_waits_or_is_read(steps: list[str]) -> None:
     mailbox = a_mailbox()
-    written, lying, read = mailbox.first(), None, None
-    for number, step in enumerate(steps):
-        if step == "post":
-            lying, written = written, post(mailbox, written, number)
-        elif lying is not None:
-            assert mailbox.take(LONG_S) is lying
-            lying, read = None, lying
-        slots = [slot for slot in (written, lying, read) if slot is not None]
+    writing, waiting, read = mailbox.blank(), None, None
+    for step in steps:
+        if step == "offer":
+            if mailbox.offer(writing):
+                assert read is None
+                read = writing
+            else:
+                waiting = writing
+            writing = mailbox.blank()
+        elif read is not None:
+            assert mailbox.next(read) is waiting
+            read, waiting = waiting, None
+        slots = [slot for slot in (writing, waiting, read) if slot is not None]
         assert len({id(slot.tensor) for slot in slots}) == len(slots)
 
 
-@pytest.mark.usefixtures("threads_change_often")
-def test_no_frame_is_ever_torn_between_a_fast_writer_and_a_slow_reader() -> None:
-    mailbox = Mailbox(lambda: np.zeros(64, np.int64))
-    enough = threading.Event()
-    posted = 0
+class Pair:
+    """Two threads that go the whole way by turns, as the loop's do."""
 
-    def write() -> None:
-        nonlocal posted
-        slot = mailbox.first()
-        while not enough.is_set():
-            slot.grabbed = Grabbed(posted, captured_ns=0)
+    def __init__(self, frames: int, *, pulled: bool) -> None:
+        self.mailbox = Mailbox(lambda: np.zeros(64, np.int64))
+        self._numbers = iter(range(frames))
+        self._pulled = pulled
+        self._turn = threading.Lock()
+        self._slot = self.mailbox.blank()
+        self._running = threading.Lock()
+        self.read: list[int] = []
+        self.torn = 0
+
+    def __call__(self) -> list[int]:
+        threads = [threading.Thread(target=self._go) for _ in "12"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG_S)
+        return self.read
+
+    def _go(self) -> None:
+        while True:
+            with self._turn:
+                slot = self._write()
+            if slot is None:
+                return
+            while slot is not None:
+                self._read_slowly(slot)
+                slot = self.mailbox.next(slot)
+
+    def _write(self) -> Slot | None:
+        for number in self._numbers:
+            while self._pulled and not self.mailbox.wait_for_room(LONG_S):
+                pass
+            slot = self._slot
+            slot.grabbed = Grabbed(number, captured_ns=0)
             for start in range(0, 64, 8):  # in steps, so that a reader could see it half done
-                slot.tensor[start : start + 8] = posted
-            slot = mailbox.post(slot)
-            posted += 1
-        mailbox.close()
+                slot.tensor[start : start + 8] = number
+            ours = self.mailbox.offer(slot)
+            self._slot = self.mailbox.blank()
+            if ours:
+                return slot
+        return None
 
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    numbers = []
-    try:
-        while (slot := mailbox.take(LONG_S)) is not None:
-            number = slot.grabbed.number
-            numbers.append(number)
-            for _ in range(4):  # it stays ours until the next take
-                assert (slot.tensor == number).all()
-                assert slot.grabbed.number == number
-                time.sleep(0)  # the writer's turn
-            if len(numbers) == 500:
-                enough.set()
-    finally:
-        enough.set()
-        writer.join(LONG_S)
+    def _read_slowly(self, slot: Slot) -> None:
+        assert self._running.acquire(blocking=False), "two forward passes at once"
+        number = slot.grabbed.number
+        for _ in range(4):
+            self.torn += not (slot.tensor == number).all() or slot.grabbed.number != number
+            time.sleep(0)  # the other's turn
+        self.read.append(number)
+        self._running.release()
+
+
+@pytest.mark.usefixtures("threads_change_often")
+def test_no_frame_is_torn_and_each_is_read_or_counted() -> None:
+    pair = Pair(2000, pulled=False)
+    numbers = pair()
+    assert pair.torn == 0
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] == posted - 1
-    assert len(numbers) + mailbox.replaced == posted
+    assert numbers[-1] == 1999
+    assert len(numbers) + pair.mailbox.replaced == 2000
+
+
+@pytest.mark.usefixtures("threads_change_often")
+def test_who_waits_for_room_loses_nothing_and_keeps_the_order() -> None:
+    pair = Pair(2000, pulled=True)
+    assert pair() == list(range(2000))
+    assert pair.torn == 0
+    assert pair.mailbox.replaced == 0

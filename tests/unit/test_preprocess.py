@@ -26,7 +26,8 @@ IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 
 
 def model(**fields: Any) -> Model:
-    return Model(path=Path("some.tflite"), **fields)
+    """The exact interpolation, unless another is asked for."""
+    return Model(path=Path("some.tflite"), **({"interpolation": "area"} | fields))
 
 
 def an_input(
@@ -241,7 +242,7 @@ def test_geometry_colour_and_quantization_go_together(resize: Resize) -> None:
     np.testing.assert_array_equal(tensor[0], np.clip(np.round(real / 0.02) - 5, -128, 127))
 
 
-def test_the_area_is_averaged_when_shrinking_so_that_no_pixel_is_passed_over() -> None:
+def test_area_averages_all_pixels_so_that_none_is_passed_over() -> None:
     frame = noise(1280, 640)
     tensor = preprocessed(model(colour="bgr"), an_input(1, 64, 128, 3), frame)
     blocks = frame.reshape(64, 10, 128, 10, 3).astype(np.float64).mean(axis=(1, 3))
@@ -257,6 +258,63 @@ def test_linear_reads_four_pixels_for_each_of_the_inputs() -> None:
     # A tenth in each direction: the middle of ten pixels lies between the fifth and the sixth.
     corners = [frame[y::10, x::10].astype(np.float64) for y in (4, 5) for x in (4, 5)]
     np.testing.assert_allclose(tensor[0], sum(corners) / 4, atol=1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (256, 512), (1024, 1024)])
+def test_a_pyramid_that_divides_evenly_is_the_exact_average(width: int, height: int) -> None:
+    frame = noise(width, height)
+    spec = an_input(1, 64, 64, 3)
+    pyramid = preprocessed(model(interpolation="pyramid"), spec, frame)
+    exact = preprocessed(model(), spec, frame)
+    # Each halving rounds once more, half of them up.
+    assert np.abs(pyramid.astype(int) - exact).max() <= 2
+
+
+def test_a_pyramid_comes_much_closer_to_the_exact_average_than_linear_does(
+    testdata: Path,
+) -> None:
+    for picture in ("cat_720p.jpg", "grace_hopper.bmp", "parrot.jpg", "squat.bmp"):
+        frame = read_frame(testdata / "images" / picture)
+        assert not isinstance(frame, ModelInput)
+        for side in (96, 128, 224):
+            spec = an_input(1, side, side, 3)
+            exact = preprocessed(model(), spec, frame).astype(float)
+            off = {
+                name: np.abs(preprocessed(model(interpolation=name), spec, frame) - exact).mean()
+                for name in ("pyramid", "linear")
+            }
+            assert off["pyramid"] < 2
+            assert off["pyramid"] < 0.6 * off["linear"]
+
+
+def test_a_pyramid_does_not_shrink_a_panorama_as_if_it_were_a_square() -> None:
+    frame = noise(1280, 80)
+    spec = an_input(1, 64, 64, 3)
+    pyramid = preprocessed(model(interpolation="pyramid"), spec, frame)
+    np.testing.assert_array_equal(pyramid, preprocessed(model(), spec, frame))
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "resize", "size", "side", "by"),
+    [
+        ("pyramid", "stretch", (1280, 720), 128, 1),
+        ("pyramid", "stretch", (1280, 720), 120, 2),
+        ("pyramid", "stretch", (1920, 1080), 128, 2),
+        ("pyramid", "stretch", (3840, 2160), 96, 4),
+        ("pyramid", "stretch", (3840, 2160), 32, 8),
+        ("pyramid", "letterbox", (1280, 720), 213, 2),
+        ("pyramid", "crop", (1280, 720), 121, 1),
+        ("linear", "stretch", (1280, 720), 128, 4),
+        ("linear", "stretch", (1280, 720), 90, 8),
+        ("linear", "stretch", (100, 100), 224, 1),
+        ("area", "stretch", (3840, 2160), 32, 1),
+    ],
+)
+def test_a_jpeg_is_decoded_smaller_where_enough_is_left_for_the_interpolation(
+    interpolation: str, resize: str, size: tuple[int, int], side: int, by: int
+) -> None:
+    options = model(interpolation=interpolation, resize=resize)
+    assert Preprocessor(options, an_input(1, side, side, 3)).reduction(*size) == by
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])

@@ -253,7 +253,7 @@ def test_a_loop_keeps_pictures_in_memory_as_far_as_there_is_room(
 ) -> None:
     read: list[str] = []
 
-    def reading(path: Path) -> NDArray[Any] | ModelInput:
+    def reading(path: Path, *_: object) -> NDArray[Any] | ModelInput:
         read.append(path.name)
         return read_frame(path)
 
