@@ -103,7 +103,7 @@ def _loaded_rows(loaded: dict[str, Any]) -> list[tuple[str, Any]]:
     if added is None:
         rows.append(("memory added", "this kernel does not tell (it has no /proc/PID/smaps)"))
     else:
-        total, file, tensors, code = (f"{_si(size)}B" for size in added["invoked"].values())
+        total, file, tensors, code = (_si(size, "B") for size in added["invoked"].values())
         where = f"{tensors} tensors and repacked weights, {file} of the file, {code} engine code"
         rows.append(("memory added", f"{total}: {where}"))
     rows += [
@@ -158,13 +158,13 @@ def _counted(operators: dict[str, int]) -> str:
     return ", ".join(f"{name} x{count}" for name, count in operators.items())
 
 
-def _si(value: float) -> str:
-    """Return four digits at the most and a prefix: `300.8 M`, `0`."""
-    for prefix in ("", " k", " M", " G"):
-        if abs(value) < 999.95 or prefix == " G":  # noqa: PLR2004 - would be shown as 1000.0
+def _si(value: float, unit: str = "") -> str:
+    """Return a number with a prefix, one decimal: `300.8 M`, `4.1 kB`, `0`."""
+    for prefix in ("", "k", "M", "G"):
+        if abs(value) < 999.95 or prefix == "G":  # noqa: PLR2004 - would be shown as 1000.0
             break
         value /= 1000
-    return f"{value:.1f}{prefix}" if prefix else str(value)
+    return f"{value:.1f} {prefix}{unit}" if prefix else f"{value} {unit}".rstrip()
 
 
 def _tensor(tensor: "TensorSummary") -> str:

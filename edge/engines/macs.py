@@ -151,14 +151,14 @@ def _lstm(inputs: Sequence[Shape | None], outputs: Sequence[Shape | None]) -> in
 
 
 def _each_weight_once_a_step(inputs: Sequence[Shape | None], matrices: Iterable[int]) -> int:
-    *steps, _ = _shape(inputs, 0) or (0,)
+    input_shape = _shape(inputs, 0)
     weights = 0
     for index in matrices:
         if index < len(inputs) and inputs[index] is not None:
             weights += _elements(_shape(inputs, index, rank=2))
-    if not weights:
+    if not weights or not input_shape:
         raise _NotItsShapes
-    return math.prod(steps) * weights
+    return math.prod(input_shape[:-1]) * weights
 
 
 def _shape(tensors: Sequence[Shape | None], index: int, *, rank: int | None = None) -> Shape:
