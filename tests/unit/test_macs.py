@@ -159,21 +159,17 @@ def test_a_size_left_open_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "millions"),
     [
-        # MobileNets (Howard et al. 2017), table "MobileNet width multiplier and resolution" as in
-        # the model zoo: 14 M; MobileNetV2 (Sandler et al. 2018), table 4: 300 M.
+        # Their authors' tables: tensorflow/models, research/slim/nets/mobilenet_v1.md and
+        # mobilenet/README.md.
         ("mobilenet_v1_0.25_128_quant", 14),
-        ("mobilenet_v2_1.0_224_quant", 301),
-        # MLPerf Tiny (Banbury et al. 2021) runs these: 7.5 M, 12.5 M, 0.26 M.
-        ("vww_96_int8", 7.5),
-        ("pretrainedResnet_quant", 12.5),
-        ("ad01_int8", 0.26),
+        ("mobilenet_v2_1.0_224_quant", 300),
     ],
 )
 def test_known_models_have_the_macs_they_are_known_for(
-    testdata: Path, name: str, millions: float
+    testdata: Path, name: str, millions: int
 ) -> None:
     macs = read_model_file(testdata / "models" / f"{name}.tflite").macs
-    assert macs == pytest.approx(millions * 1e6, rel=0.035)
+    assert macs == pytest.approx(millions * 1e6, abs=1e6)  # told in whole millions
 
 
 def test_the_digits_model_is_counted_as_by_hand() -> None:
