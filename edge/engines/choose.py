@@ -37,7 +37,7 @@ def choose(wanted: str) -> Choice:
     versions = installed()
     if wanted != "auto":
         if wanted in versions:
-            return Choice(wanted, versions[wanted], "asked for by the configuration")
+            return Choice(wanted, versions[wanted], "asked for by name")
         others = ", ".join(versions) or "none is"
         raise EngineError(
             f"the engine {wanted} is not installed (installed: {others}); "

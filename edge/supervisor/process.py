@@ -15,8 +15,8 @@ from edge.wire import Job, Stop, Wire
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
 
-# The worker sees the modules we see, whatever lies in the folder we were started in.
-BOOTSTRAP = "import sys; sys.path[:] = {path}; from edge.worker.main import main; main()"
+# The process sees the modules we see, whatever lies in the folder we were started in.
+BOOTSTRAP = "import sys; sys.path[:] = {path}; from {module} import main; main()"
 # One thread for numpy's libraries, which the worker hardly uses; FFmpeg keeps quiet.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -25,6 +25,12 @@ ENVIRONMENT = {
     "OPENCV_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module's `main` in a Python of its own."""
+    path = [folder or str(Path.cwd()) for folder in sys.path]
+    return [sys.executable, "-c", BOOTSTRAP.format(path=path, module=module), *arguments]
 
 
 class WorkerProcess:
@@ -43,12 +49,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    BOOTSTRAP.format(path=[path or str(Path.cwd()) for path in sys.path]),
-                    str(theirs.fileno()),
-                ],
+                python_command("edge.worker.main", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
