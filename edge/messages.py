@@ -189,6 +189,7 @@ EventName = Literal[
     "worker_died",
     "worker_restarted",
     "deadline_missed",
+    "not_permitted",
     "reloaded",
     "reload_failed",
     "broker_connected",

@@ -51,6 +51,11 @@ class Device(Options):
     sinks: list[AnySink] = Field(
         default=[], description="Where all messages go beside the broker, each told by `type`."
     )
+    wake_up_limit_us: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="Longest time a sleeping core may take to wake up; less than it takes from "
+        "its deeper sleep costs power all the time, and needs access to /dev/cpu_dma_latency.",
+    )
     pipelines: Annotated[
         dict[Annotated[str, AfterValidator(_pipeline_name)], Pipeline], Field(min_length=1)
     ] = Field(description="The pipelines by name; they run side by side.")

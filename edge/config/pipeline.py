@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from edge.config.cpu import Cpu
 from edge.config.model import Model
 from edge.decoders.base import DecoderOptions
 from edge.decoders.classification import ClassificationOptions
@@ -58,5 +59,8 @@ class Pipeline(Options):
         description="Whether the last frame is run again just before the next is due, so that "
         "caches and core are warm for it: `auto` where that costs at most a twentieth of a core. "
         "A model that keeps state is never rehearsed.",
+    )
+    cpu: Cpu = Field(
+        default=Cpu(), description="The place of the pipeline's process among all others."
     )
     publish: Publish = Field(default=Publish(), description="Which results are published.")

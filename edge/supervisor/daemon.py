@@ -22,6 +22,7 @@ from edge.messages import Info
 from edge.supervisor import clock
 from edge.supervisor.broker import EmbeddedBroker
 from edge.supervisor.identity import new_boot
+from edge.supervisor.idle import WakeUpLimit
 from edge.supervisor.log import log
 from edge.supervisor.notify import notify, watchdog_interval_s
 from edge.supervisor.outlet import Outlet
@@ -64,6 +65,7 @@ class Daemon:
         self._failed = False
         self._reloading: asyncio.Task[None] | None = None
         self._until_the_end = contextlib.ExitStack()
+        self._wake_up_limit = contextlib.ExitStack()
         self._embedded: dict[int, EmbeddedBroker] = {}
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
@@ -80,13 +82,14 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         if self._max_seconds is not None:
             self._loop.call_later(self._max_seconds, self._stop.set)
-        with self._until_the_end:
+        with self._until_the_end, self._wake_up_limit:
             return await self._run()
 
     async def _run(self) -> int:
         self._outlet = self._new_outlet(self._device)
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
+        self._limit_wake_up()
         for name in self._device.pipelines:
             self._start(name)
         notify("READY=1", f"STATUS={self._status()}")
@@ -108,6 +111,14 @@ class Daemon:
         return Outlet(
             device, broker=broker, password=password, boot=self._boot, changed=self._changed.set
         )
+
+    def _limit_wake_up(self) -> None:
+        """Ask the kernel for what the configuration says of sleeping cores; nothing else holds."""
+        self._wake_up_limit.close()
+        limit = WakeUpLimit(self._device.wake_up_limit_us)
+        self._wake_up_limit.enter_context(limit)
+        if limit.refusal:
+            self._outlet.tell("not_permitted", limit.refusal, level=logging.WARNING)
 
     def _start(self, name: str) -> None:
         pipeline = SupervisedPipeline(
@@ -260,6 +271,7 @@ class Daemon:
             outlet.start()
             for pipeline in self._pipelines.values():
                 pipeline.outlet = self._outlet
+        self._limit_wake_up()
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
             self._start(name)

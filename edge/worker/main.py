@@ -14,7 +14,8 @@ import threading
 
 from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
-from edge.wire import Beat, Ended, Failed, Job, Record, Stop, Wire
+from edge.wire import Beat, Ended, Failed, Job, Note, Record, Stop, Wire
+from edge.worker.cpu import take_place
 from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
 from edge.worker.mailbox import Mailbox
 from edge.worker.prepare import Prepared, prepare, quiet_python
@@ -52,8 +53,11 @@ def main() -> None:
         raise TypeError(f"expected a job first, not {job!r}")
     try:
         options = Pipeline.model_validate_json(job.options)
+        refused = [] if job.check_only else list(take_place(options.cpu))
         prepared = prepare(options)
         line.tell(prepared.ready)
+        for sentence in refused:
+            line.tell(Note("not_permitted", sentence, {}))
         if not job.check_only:
             _run(job, options, prepared, line)
     except EdgeError as error:
