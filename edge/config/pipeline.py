@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from edge.config.cache import Cache
 from edge.config.model import Model
 from edge.decoders.base import DecoderOptions
 from edge.decoders.classification import ClassificationOptions
@@ -54,3 +55,6 @@ class Pipeline(Options):
         "pass; a pulled source's frames are always run.",
     )
     publish: Publish = Field(default=Publish(), description="Which results are published.")
+    cache: Cache = Field(
+        default=Cache(), description="Whether results of an input seen before are used again."
+    )

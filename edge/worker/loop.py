@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError, FrameError, SourceError
 from edge.wire import Done, Late, Note
+from edge.worker.cache import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +136,7 @@ class InferenceSide:
     ) -> None:
         self._run = prepared.engine.run
         self._decode = prepared.decode
+        self._cache = prepared.cache
         self._mailbox = mailbox
         self._tell = tell
         self._max_frames = max_frames
@@ -167,10 +169,18 @@ class InferenceSide:
             self.busy_since_ns = 0
             self._tell(Late(slot.frame, *times))
             return False
-        outputs = self._run(slot.tensor)
-        inferred_ns = time.monotonic_ns()
-        predictions = self._decode(outputs)
-        decoded_ns = time.monotonic_ns()
+        hit = None
+        if self._cache is not None:  # the lookup is part of the wait for the forward pass
+            hit = self._cache.find(slot.tensor, captured_ns)
+            taken_ns = time.monotonic_ns()
+        if hit is None:
+            outputs = self._run(slot.tensor)
+            inferred_ns = time.monotonic_ns()
+            predictions = self._decode(outputs)
+            decoded_ns = time.monotonic_ns()
+        else:
+            inferred_ns = decoded_ns = taken_ns
+            predictions = hit.kept.predictions
         self.busy_since_ns = 0
         self._tell(
             Done(
@@ -184,8 +194,11 @@ class InferenceSide:
                 grabbed.name,
                 grabbed.truth,
                 predictions,
+                hit.told if hit is not None else None,
             )
         )
+        if self._cache is not None and hit is None:
+            self._cache.keep(Kept(slot.frame, captured_ns, predictions))
         return True
 
 
