@@ -1,8 +1,8 @@
 """Whether results are reused for an input seen before, and how alike and how old it may be."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edge.options import Options
 
@@ -37,3 +37,9 @@ class Cache(Options):
         "cells; 1 is no difference, and 0.98 lets no colour of any cell differ by more than "
         "0.02 of its range, which is 5 of 255 levels.",
     )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        # What a program that reads YAML 1.1 makes of a bare `off` when it writes the file.
+        return "off" if value is False else value
