@@ -74,7 +74,7 @@ class Cached:
     age_ms: float
     """From the capture of that frame to the capture of this one; at most `max_age_ms`."""
     similarity: float
-    """Of the two frames; 1 is the very same input."""
+    """Of the two inputs; 1 is no difference, by the distance of the cache's mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
