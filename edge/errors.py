@@ -40,5 +40,9 @@ class DecodeError(EdgeError):
     exit_status: ClassVar[int] = 2
 
 
+class CacheError(ConfigError):
+    """The cache asked for does not fit the model."""
+
+
 class SinkError(EdgeError):
     """Results cannot be handed on."""

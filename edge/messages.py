@@ -56,13 +56,25 @@ class Latency:
     capture: float
     """From the capture time until its pixels were in memory."""
     wait: float
-    """From ready for the model until the model took it."""
+    """From ready for the model until the model took it, or its answer was found in the cache."""
     preprocess: float
     """Resize, colour, quantization."""
     inference: float
-    """The forward pass, with input copied in and outputs copied out."""
+    """The forward pass, with input copied in and outputs copied out; 0 when cached."""
     decode: float
-    """From output tensors to predictions."""
+    """From output tensors to predictions; 0 when cached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """A result that was made for an earlier frame; no forward pass ran for this one."""
+
+    frame: int
+    """The frame it was made for."""
+    age_ms: float
+    """From the capture of that frame to the capture of this one; at most `max_age_ms`."""
+    similarity: float
+    """Of the two inputs; 1 is no difference, by the distance of the cache's mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +102,8 @@ class Result(Message):
     """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
     truth: str | None
     """The true label, where the source knows it."""
+    cached: Cached | None
+    """Null when the forward pass ran for this very frame."""
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
@@ -132,6 +146,23 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFigures:
+    """Frames answered from the cache (`hits`), and those that were run (`misses`)."""
+
+    hits: int
+    """In the window; hits and misses together are `frames`."""
+    hits_total: int
+    misses: int
+    misses_total: int
+    latency_ms: Distribution
+    """Capture to result of the hits in the window."""
+    latency_total_ms: Distribution
+    """The same since the pipeline was configured."""
+    acknowledged_ms: Percentiles
+    """Capture to the broker's acknowledgement, of the hits in the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics(Message):
     """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`."""
 
@@ -144,7 +175,7 @@ class Metrics(Message):
     window_s: float
     """What the plain figures are about; `_total` ones are since the pipeline was configured."""
     frames: int
-    """Results in the window."""
+    """Results in the window, cached ones among them."""
     frames_total: int
     fps: float
     dropped: Dropped
@@ -159,15 +190,17 @@ class Metrics(Message):
     deadline_blame: dict[str, int]
     """The misses by the stage that spent the most over its usual time."""
     latency_ms: Distribution
-    """Capture to result, in the window."""
+    """Capture to result, in the window; of forward passes only, never of the cache's hits."""
     latency_recent_ms: Distribution
     """The same over the last five minutes."""
     latency_total_ms: Distribution
     """The same since the pipeline was configured, over all its workers."""
     stages_ms: dict[str, Percentiles]
-    """Each stage in the window."""
+    """Each stage in the window, of forward passes only."""
     acknowledged_ms: Percentiles
-    """Capture to the broker's acknowledgement, in the window."""
+    """Capture to the broker's acknowledgement, in the window, of forward passes only."""
+    cache: CacheFigures | None
+    """Null when the cache is off."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int

@@ -44,6 +44,8 @@ class Done(NamedTuple):
     name: str
     truth: str | None
     predictions: list[dict[str, Any]]
+    cached: tuple[int, int, float] | None = None
+    """From the cache: frame that was run, nanoseconds between the captures, similarity."""
 
 
 class Late(NamedTuple):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, DecodeError, EdgeError, EngineError
+from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,7 @@ def _to_blame(error: EdgeError) -> "Place":
     fields: dict[type[EdgeError], Place] = {
         EngineError: ("model", "engine"),
         DecodeError: ("decode",),
+        CacheError: ("cache", "mode"),
         ConfigError: ("model", "labels"),
     }
     return fields.get(type(error), ("model", "path"))
@@ -83,9 +84,10 @@ def _try(name: str, pipeline: "Pipeline") -> str:
     from edge.wire import Ready
 
     (ready,) = [r for r in records(name, pipeline, check_only=True) if isinstance(r, Ready)]
+    cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
     return (
         f"{pipeline.source.type} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
         f"{ready.engine} {ready.engine_version} -> {pipeline.decode.type}, "
-        f"deadline {pipeline.deadline_ms:g} ms"
+        f"deadline {pipeline.deadline_ms:g} ms{cache}"
     )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from edge.config.cache import Cache
 from edge.config.cpu import Cpu
 from edge.config.model import Model
 from edge.decoders.base import DecoderOptions
@@ -64,3 +65,6 @@ class Pipeline(Options):
         default=Cpu(), description="The place of the pipeline's process among all others."
     )
     publish: Publish = Field(default=Publish(), description="Which results are published.")
+    cache: Cache = Field(
+        default=Cache(), description="Whether results of an input seen before are used again."
+    )

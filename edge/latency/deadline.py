@@ -21,13 +21,14 @@ class DeadlineMonitor:
         self._deadline_ns = deadline_ms * 1e6
         self._usual_ns: dict[str, float] = {}
 
-    def blame(self, stages_ns: Mapping[str, int]) -> str | None:
+    def blame(self, stages_ns: Mapping[str, int], *, learn: bool = True) -> str | None:
         """Return the stage that made the frame miss its deadline, None when it was met.
 
-        `stages_ns` holds the nanoseconds of each stage the frame went through.
+        `stages_ns` holds the nanoseconds of each stage the frame went through; `learn` says
+        whether it counts towards what is usual.
         """
         if sum(stages_ns.values()) <= self._deadline_ns:
-            for stage, spent_ns in stages_ns.items():
+            for stage, spent_ns in stages_ns.items() if learn else ():
                 usual_ns = self._usual_ns.setdefault(stage, spent_ns)
                 self._usual_ns[stage] = usual_ns + (spent_ns - usual_ns) * MEMORY
             return None

@@ -23,6 +23,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.hits = 0
         self.failed = 0
         self.misses = 0
         self.dropped = Counter(dict.fromkeys(LOSSES, 0))
@@ -34,6 +35,7 @@ class Counts:
     def add(self, other: Counts) -> None:
         """Add another stretch of time to this one."""
         self.frames += other.frames
+        self.hits += other.hits
         self.failed += other.failed
         self.misses += other.misses
         self.dropped.update(other.dropped)
@@ -42,7 +44,8 @@ class Counts:
 class Figures:
     """The figures of one pipeline. Times go in as nanoseconds and come out as milliseconds.
 
-    They live in the supervisor, so that a worker that dies takes none of them with it.
+    They live in the supervisor, so that a worker that dies takes none of them with it. Results
+    from the cache are frames, and may miss the deadline; all else of them is kept apart.
     """
 
     def __init__(self, deadline_ms: float, *, now_ns: int) -> None:
@@ -50,6 +53,7 @@ class Figures:
         self.deadline_ms = deadline_ms
         self.total = Counts()
         self.latency_total = Histogram()
+        self.hits_total = Histogram()
         self._recent: deque[tuple[int, Histogram]] = deque()
         self._begin_window(now_ns)
 
@@ -60,6 +64,8 @@ class Figures:
         self._latency = Histogram()
         self._stages = {stage: Histogram() for stage in STAGES}
         self._acknowledged = Histogram()
+        self._hits = Histogram()
+        self._hits_acknowledged = Histogram()
 
     def result(self, stages_ns: Mapping[str, int]) -> str | None:
         """Take in a frame's stages, in nanoseconds; return the one to blame if it was late."""
@@ -69,13 +75,20 @@ class Figures:
             self._stages[stage].record(spent_ns // 1000)
         return self._judge(stages_ns)
 
+    def hit(self, stages_ns: Mapping[str, int]) -> str | None:
+        """Take in a frame answered from the cache; return the stage to blame if it was late."""
+        self.window.frames += 1
+        self.window.hits += 1
+        self._hits.record(sum(stages_ns.values()) // 1000)
+        return self._judge(stages_ns, learn=False)
+
     def late(self, stages_ns: Mapping[str, int]) -> str | None:
         """Take in a frame that was dropped because its deadline had passed."""
         self.window.dropped["deadline"] += 1
         return self._judge(stages_ns)
 
-    def _judge(self, stages_ns: Mapping[str, int]) -> str | None:
-        blamed = self.deadline.blame(stages_ns)
+    def _judge(self, stages_ns: Mapping[str, int], *, learn: bool = True) -> str | None:
+        blamed = self.deadline.blame(stages_ns, learn=learn)
         if blamed is not None:
             self.window.misses += 1
             self.blamed[blamed] += 1
@@ -90,13 +103,14 @@ class Figures:
         """Count a frame that could not be read or decoded."""
         self.window.failed += 1
 
-    def acknowledged(self, latency_ns: int) -> None:
+    def acknowledged(self, latency_ns: int, *, hit: bool = False) -> None:
         """Take in the time from capture to the broker's acknowledgement."""
-        self._acknowledged.record(latency_ns // 1000)
+        (self._hits_acknowledged if hit else self._acknowledged).record(latency_ns // 1000)
 
     def end_window(self, now_ns: int) -> Window:
         """Close the window and begin the next; return what it held."""
         self.latency_total.merge(self._latency)
+        self.hits_total.merge(self._hits)
         self._recent.append((self.window_began_ns, self._latency))
         while len(self._recent) > 1 and self._recent[0][0] < now_ns - RECENT_NS:
             self._recent.popleft()
@@ -110,6 +124,9 @@ class Figures:
             total=distribution(self.latency_total),
             stages={stage: percentiles(each) for stage, each in self._stages.items()},
             acknowledged=percentiles(self._acknowledged),
+            hits=distribution(self._hits),
+            hits_total=distribution(self.hits_total),
+            hits_acknowledged=percentiles(self._hits_acknowledged),
         )
         self._begin_window(now_ns)
         return window
@@ -127,6 +144,9 @@ class Window:
     total: Distribution
     stages: dict[str, Percentiles]
     acknowledged: Percentiles
+    hits: Distribution
+    hits_total: Distribution
+    hits_acknowledged: Percentiles
 
 
 def percentiles(histogram: Histogram) -> Percentiles:

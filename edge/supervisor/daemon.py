@@ -174,6 +174,8 @@ class Daemon:
                 "failed": figures.total.failed,
             }
             fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
+            if pipeline.options.cache.mode != "off":
+                fields["cache_hits"] = figures.total.hits
             log(logging.INFO, "summary", **fields)
 
     async def _telemetry(self) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge.latency.figures import Figures
 from edge.messages import (
+    Cached,
+    CacheFigures,
     EngineInfo,
     Latency,
     Metrics,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.config.pipeline import Pipeline
+    from edge.latency.figures import Window
     from edge.supervisor.outlet import Outlet
     from edge.wire import Record
 
@@ -139,7 +142,8 @@ class SupervisedPipeline:
             "inference": done.inferred_ns - done.taken_ns,
             "decode": done.decoded_ns - done.inferred_ns,
         }
-        blamed = self.figures.result(stages_ns)
+        take_in = self.figures.hit if done.cached else self.figures.result
+        blamed = take_in(stages_ns)
         self._judged(blamed, done, "answered late")
         if self._worth_publishing(done):
             self._publish(done, stages_ns, met=blamed is None)
@@ -193,6 +197,7 @@ class SupervisedPipeline:
             model_digest=self._ready.digest,
             predictions=done.predictions,
             truth=done.truth,
+            cached=_cached(done),
             latency_ms=Latency(
                 total=_milliseconds(done.decoded_ns - done.captured_ns),
                 **{stage: _milliseconds(spent_ns) for stage, spent_ns in stages_ns.items()},
@@ -200,8 +205,12 @@ class SupervisedPipeline:
             deadline_ms=self.options.deadline_ms,
             deadline_met=met,
         )
-        captured_ns = done.captured_ns
-        outlet.send(result, lambda: self.figures.acknowledged(time.monotonic_ns() - captured_ns))
+        captured_ns, hit = done.captured_ns, done.cached is not None
+
+        def acknowledged() -> None:
+            self.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
+
+        outlet.send(result, acknowledged)
 
     def _note(self, note: Note) -> None:
         event: Any = note.event
@@ -271,10 +280,25 @@ class SupervisedPipeline:
             latency_total_ms=window.total,
             stages_ms=window.stages,
             acknowledged_ms=window.acknowledged,
+            cache=self._cache_figures(window),
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
             waiting=self.outlet.waiting,
             undelivered_total=self.outlet.given_up,
+        )
+
+    def _cache_figures(self, window: Window) -> CacheFigures | None:
+        if self.options.cache.mode == "off":
+            return None
+        counts, total = window.counts, self.figures.total
+        return CacheFigures(
+            hits=counts.hits,
+            hits_total=total.hits,
+            misses=counts.frames - counts.hits,
+            misses_total=total.frames - total.hits,
+            latency_ms=window.hits,
+            latency_total_ms=window.hits_total,
+            acknowledged_ms=window.hits_acknowledged,
         )
 
     def info(self) -> PipelineInfo:
@@ -313,6 +337,13 @@ def _stages_until_taken(late: Late) -> dict[str, int]:
         "wait": late.taken_ns - late.prepared_ns,
         "preprocess": late.prepared_ns - late.retrieved_ns,
     }
+
+
+def _cached(done: Done) -> Cached | None:
+    if done.cached is None:
+        return None
+    frame, age_ns, similarity = done.cached
+    return Cached(frame=frame, age_ms=_milliseconds(age_ns), similarity=similarity)
 
 
 def _milliseconds(ns: int) -> float:

@@ -14,10 +14,11 @@ import random
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import EdgeError, FrameError, SourceError
 from edge.wire import Done, Late, Note
+from edge.worker.cache import Kept
 from edge.worker.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
     from edge.sources.base import Source
     from edge.wire import Record
+    from edge.worker.cache import Hit
     from edge.worker.mailbox import Mailbox, Slot
     from edge.worker.prepare import Prepared
 
@@ -38,8 +40,17 @@ HANDOVER_NS = 1_000_000  # a thread is awake by then
 KNOWN_PASSES = 8  # forward passes that the length of the next is told from
 MEMORY = 1 / 8  # weight of the newest frame in what preparing usually takes
 
-Unfinished = tuple[tuple[int, int, int, int, int, int], str, str | None, list["NDArray[Any]"]]
-"""The first fields of a `Done`, the frame's name and true label, the output tensors."""
+
+class Ran(NamedTuple):
+    """A frame whose forward pass has ended, or was not needed."""
+
+    frame: int
+    times_ns: tuple[int, int, int, int, int]
+    """As in `Done`, from captured to inferred."""
+    name: str
+    truth: str | None
+    outputs: list[NDArray[Any]]
+    hit: Hit | None
 
 
 class CaptureSide:
@@ -198,6 +209,7 @@ class InferenceSide:
     ) -> None:
         self._run = prepared.engine.run
         self._decode = prepared.decode
+        self._cache = prepared.cache
         self._mailbox = mailbox
         self._tell = tell
         self._left = max_frames
@@ -205,7 +217,10 @@ class InferenceSide:
         self._deadline_ns = round(options.deadline_ms * 1e6)
         self._drop_late = options.on_late == "drop" and self._live
         self._passes_ns: deque[int] = deque(maxlen=KNOWN_PASSES)
-        self._unfinished: deque[Unfinished] = deque()
+        # The engine does not wait for results of a pulled source: its other thread has time.
+        # But a cache has to know one result before it is asked for the next.
+        self._at_once = self._live or self._cache is not None
+        self._unfinished: deque[Ran] = deque()
         self._finishing = threading.Lock()
         self._since_collection = 0
         self.busy_since_ns = 0
@@ -223,29 +238,39 @@ class InferenceSide:
     def _answer(self, slot: Slot) -> Slot | None:
         """Run one frame to its result, unless it is too late to be worth it; return the next."""
         grabbed = slot.grabbed
+        captured_ns = grabbed.captured_ns
         taken_ns = self.busy_since_ns = time.monotonic_ns()
-        times = (slot.frame, grabbed.captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
-        if self._drop_late and taken_ns > grabbed.captured_ns + self._deadline_ns:
+        if self._drop_late and taken_ns > captured_ns + self._deadline_ns:
             self.busy_since_ns = 0
+            waited = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
             with self._finishing:
-                self._tell(Late(*times))
+                self._tell(Late(slot.frame, *waited))
                 return self._mailbox.next(slot)
-        outputs = self._run(slot.tensor)
-        inferred_ns = time.monotonic_ns()
-        self._passes_ns.append(inferred_ns - taken_ns)
+        hit = None
+        if self._cache is not None:  # the lookup is part of the wait for the forward pass
+            hit = self._cache.find(slot.tensor, captured_ns)
+            taken_ns = time.monotonic_ns()
+        outputs: list[NDArray[Any]] = []
+        inferred_ns = taken_ns
+        if hit is None:
+            outputs = self._run(slot.tensor)
+            inferred_ns = time.monotonic_ns()
+            self._passes_ns.append(inferred_ns - taken_ns)
         self.busy_since_ns = 0
-        ran = ((*times, inferred_ns), grabbed.name, grabbed.truth, outputs)
+        times = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns, inferred_ns)
+        ran = Ran(slot.frame, times, grabbed.name, grabbed.truth, outputs, hit)
         # The next frame's result must not overtake this one's: the lock is taken before the
         # engine is given up.
         with self._finishing:
-            following = self._mailbox.next(slot)
             self._unfinished.append(ran)
             if self._left is not None:
                 self._left -= 1
                 if not self._left:
                     self.stopping.set()
-            # A pulled source is waiting for us and has time: the engine has not.
-            if following is None or self._live or self.stopping.is_set():
+            if self._at_once:
+                self._finish()
+            following = self._mailbox.next(slot)
+            if following is None or self.stopping.is_set():
                 self._finish()
         return following
 
@@ -257,9 +282,15 @@ class InferenceSide:
 
     def _finish(self) -> None:
         while self._unfinished:
-            times, name, truth, outputs = self._unfinished.popleft()
-            predictions = self._decode(outputs)
-            self._tell(Done(*times, time.monotonic_ns(), name, truth, predictions))
+            frame, times, name, truth, outputs, hit = self._unfinished.popleft()
+            if hit is not None:
+                told = hit.told
+                self._tell(Done(frame, *times, times[-1], name, truth, hit.kept.predictions, told))
+            else:
+                predictions = self._decode(outputs)
+                self._tell(Done(frame, *times, time.monotonic_ns(), name, truth, predictions))
+                if self._cache is not None:
+                    self._cache.keep(Kept(frame, times[0], predictions))
             self._since_collection += 1
         if self._since_collection >= COLLECT_EVERY:
             self._since_collection = 0

@@ -18,6 +18,7 @@ from edge.engines.engine import Engine
 from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError, DecodeError
 from edge.wire import Ready
+from edge.worker.cache import ResultCache, result_cache
 from edge.worker.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ class Prepared:
     warm_ns: int
     """How long a frame's way takes on warm caches, from pixels to predictions."""
     ready: Ready
+    cache: ResultCache | None = None
+    """None where every frame is run."""
 
 
 def prepare(options: Pipeline) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
 
-    Raises ModelError, EngineError, DecodeError or ConfigError, each saying what does not fit.
+    Raises ModelError, EngineError, DecodeError, CacheError or ConfigError, each saying what does
+    not fit.
     """
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
@@ -64,6 +68,7 @@ def prepare(options: Pipeline) -> Prepared:
         decode = options.decode.make(engine.outputs, read_labels(model.labels))
     except DecodeError as error:
         raise DecodeError(f"{model.path}: {error}") from error
+    cache = result_cache(options.cache, summary, preprocess)
     first_invoke_ms, warm_ns = _warm_up(engine, preprocess, decode)
     return Prepared(
         engine,
@@ -83,6 +88,7 @@ def prepare(options: Pipeline) -> Prepared:
             first_invoke_ms=round(first_invoke_ms, 3),
             warm_up_frames=WARM_UP_FRAMES,
         ),
+        cache,
     )
 
 

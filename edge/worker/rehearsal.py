@@ -38,8 +38,9 @@ class Rehearsal:
         self._affordable_ns = CHEAP * 1e9 / rate if rate is not None else 0.0
         if options.rehearse == "always":
             self._affordable_ns = float("inf")
-        # A model that keeps state would take the rehearsal for a frame.
-        self._may_run = not prepared.keeps_state
+        # A model that keeps state would take the rehearsal for a frame, and with a cache the
+        # next frame may need no forward pass.
+        self._may_run = not prepared.keeps_state and prepared.cache is None
         self._prepare_ns = 0.0
         self._whole_ns = float(prepared.warm_ns)
         self.frame: NDArray[Any] | ModelInput | None = None

@@ -55,6 +55,33 @@ def test_paths_are_relative_to_the_file(
     assert loaded(video).pipelines["porch"].source.path == str(tmp_path / "a.mp4")
 
 
+@pytest.mark.parametrize("off", ["off", '"off"', "false"])
+def test_a_cache_is_off_however_a_program_writes_it(loaded: Any, off: str) -> None:
+    assert loaded(GOOD).pipelines["porch"].cache.mode == "off"
+    assert loaded(GOOD + f"    cache: {{mode: {off}}}\n").pipelines["porch"].cache.mode == "off"
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ("{mode: on}", "cache.mode: must be `off`, `exact` or `similar`, not 'on'"),
+        ("{mode: true}", "cache.mode: must be `off`, `exact` or `similar`, not true"),
+        ("{mode: similiar}", "did you mean `similar`?"),
+        ("{size: 0}", "cache.size: must be a whole number from 1 to 1000, not 0"),
+        ("{max_age_ms: 0}", "cache.max_age_ms: must be a number, more than 0 and at most 86400000"),
+        ("{similarity: 5}", "cache.similarity: must be a number from 0.5 to 1, not 5"),
+        ("{max_age: 5}", "cache.max_age: is not known here; did you mean `max_age_ms`?"),
+    ],
+)
+def test_what_is_wrong_with_a_cache_is_told_by_its_field(
+    loaded: Any, cache: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        loaded(GOOD + f"    cache: {cache}\n")
+    assert "pi.yaml:6: pipelines.porch.cache." in str(error.value)
+    assert said in str(error.value)
+
+
 def test_what_is_left_out_has_its_default(loaded: Any) -> None:
     pipeline = loaded(GOOD).pipelines["porch"]
     assert pipeline.deadline_ms == 100

@@ -97,6 +97,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
         "### `pipelines.NAME.publish`",
+        "### `pipelines.NAME.cache`",
         *kinds,
     ]
 

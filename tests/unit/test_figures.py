@@ -143,6 +143,65 @@ def test_the_brokers_acknowledgements_are_timed_apart() -> None:
     assert figures.end_window(seconds(2)).acknowledged.count == 0
 
 
+def test_hits_move_no_figure_of_forward_passes() -> None:
+    alone, with_hits = some_figures(), some_figures()
+    for number in range(1, 1201):
+        alone.result(stages(number * MS // 30))
+        with_hits.result(stages(number * MS // 30))
+        for _ in range(9):
+            assert with_hits.hit({"capture": MS // 5, "wait": MS // 20, "inference": 0}) is None
+    one, other = alone.end_window(seconds(1)), with_hits.end_window(seconds(1))
+    assert one.latency.p99 == pytest.approx(39.6, rel=1e-3)
+    for name in ("latency", "recent", "total", "stages", "acknowledged", "blamed"):
+        assert getattr(one, name) == getattr(other, name)
+    assert (other.counts.frames, other.counts.hits) == (12_000, 10_800)
+    assert other.hits == other.hits_total
+    assert other.hits.count == 10_800
+    assert other.hits.p99 == pytest.approx(0.25, rel=1e-3)
+    assert (one.counts.hits, one.hits.count) == (0, 0)
+
+
+def test_hits_are_counted_and_timed_by_window_and_in_all() -> None:
+    figures = some_figures()
+    figures.hit({"capture": 2 * MS})
+    figures.acknowledged(7 * MS, hit=True)
+    first = figures.end_window(seconds(1))
+    figures.hit({"capture": 4 * MS})
+    figures.hit({"capture": 4 * MS})
+    second = figures.end_window(seconds(2))
+    assert [window.counts.hits for window in (first, second)] == [1, 2]
+    assert figures.total.hits == 3
+    assert (first.hits.count, second.hits.count, second.hits_total.count) == (1, 2, 3)
+    assert first.hits_acknowledged.max == pytest.approx(7, rel=1e-3)
+    assert (first.acknowledged.count, second.hits_acknowledged.count) == (0, 0)
+    merged = decode(first.hits.hdr)
+    merged.merge(decode(second.hits.hdr))
+    assert distribution(merged) == second.hits_total
+
+
+def test_a_late_hit_is_a_miss_of_the_deadline_and_its_stage_is_blamed() -> None:
+    figures = some_figures(deadline_ms=50)
+    for _ in range(20):
+        figures.result(stages(20 * MS))
+    late = {"capture": 55 * MS, "wait": 1 * MS, "preprocess": 1 * MS, "inference": 0, "decode": 0}
+    assert figures.hit(late) == "capture"
+    window = figures.end_window(seconds(1))
+    assert (window.counts.frames, window.counts.misses) == (21, 1)
+    assert window.blamed["capture"] == 1
+
+
+def test_hits_do_not_change_what_is_usual() -> None:
+    figures = some_figures(deadline_ms=50)
+    for _ in range(20):
+        figures.result(stages(40 * MS))
+    usual = {stage: figures.deadline.usual_ns(stage) for stage in STAGES}
+    for _ in range(500):
+        figures.hit({**dict.fromkeys(STAGES, 0), "capture": 1 * MS})
+    assert {stage: figures.deadline.usual_ns(stage) for stage in STAGES} == usual
+    # A forward pass as slow as ever is not blamed for what a late camera spent.
+    assert figures.result({**stages(40 * MS), "capture": 25 * MS}) == "capture"
+
+
 def test_a_late_result_is_a_miss_and_a_latency_and_its_stage_is_blamed() -> None:
     figures = some_figures(deadline_ms=50)
     for _ in range(20):
@@ -239,6 +298,7 @@ def test_what_is_remembered_does_not_grow_with_time() -> None:
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("result"), st.integers(0, 200)),
+        st.tuples(st.just("hit"), st.integers(0, 200)),
         st.tuples(st.just("late"), st.integers(51, 200)),
         st.tuples(st.just("mailbox"), st.integers(0, 5)),
         st.tuples(st.just("source"), st.integers(0, 5)),
@@ -259,6 +319,8 @@ def test_no_frame_and_no_drop_is_lost_or_counted_twice_between_windows(
     for event, number in [*events, ("window", 0)]:
         if event == "result":
             figures.result(stages(number * MS))
+        elif event == "hit":
+            figures.hit({"capture": number * MS})
         elif event == "late":
             figures.late({"capture": number * MS, "wait": 0, "preprocess": 0})
         elif event == "mailbox":
@@ -275,9 +337,10 @@ def test_no_frame_and_no_drop_is_lost_or_counted_twice_between_windows(
         return [number for event, number in events if event == kind]
 
     expected = {
-        "frames": len(told("result")),
+        "frames": len(told("result")) + len(told("hit")),
+        "hits": len(told("hit")),
         "failed": len(told("failed")),
-        "misses": sum(number > 50 for number in told("result")) + len(told("late")),
+        "misses": sum(n > 50 for n in told("result") + told("hit")) + len(told("late")),
         "mailbox": sum(told("mailbox")),
         "deadline": len(told("late")),
         "source": sum(told("source")),
@@ -285,6 +348,7 @@ def test_no_frame_and_no_drop_is_lost_or_counted_twice_between_windows(
     for counts in ([window.counts for window in windows], [figures.total]):
         assert expected == {
             "frames": sum(each.frames for each in counts),
+            "hits": sum(each.hits for each in counts),
             "failed": sum(each.failed for each in counts),
             "misses": sum(each.misses for each in counts),
             "mailbox": sum(each.drops().mailbox for each in counts),
@@ -292,8 +356,10 @@ def test_no_frame_and_no_drop_is_lost_or_counted_twice_between_windows(
             "source": sum(each.drops().source for each in counts),
         }
     assert sum(sum(window.blamed.values()) for window in windows) == expected["misses"]
-    assert sum(window.latency.count for window in windows) == expected["frames"]
-    assert windows[-1].total.count == expected["frames"]
+    assert sum(window.latency.count for window in windows) == len(told("result"))
+    assert windows[-1].total.count == len(told("result"))
+    assert sum(window.hits.count for window in windows) == expected["hits"]
+    assert windows[-1].hits_total.count == expected["hits"]
 
 
 def test_the_short_form_is_the_long_one_without_its_histogram() -> None:

@@ -15,6 +15,8 @@ from edge.messages import (
     OFFLINE,
     ONLINE,
     STAGES,
+    Cached,
+    CacheFigures,
     Dropped,
     EngineInfo,
     Event,
@@ -46,12 +48,14 @@ RESULT = Result(
     model_digest="ab" * 32,
     predictions=[{"label": "7", "index": 7, "score": 0.996094}],
     truth="7",
+    cached=None,
     latency_ms=Latency(
         total=4.25, capture=1.0, wait=0.25, preprocess=0.5, inference=2.0, decode=0.5
     ),
     deadline_ms=20,
     deadline_met=True,
 )
+CACHED_RESULT = replace(RESULT, cached=Cached(frame=12, age_ms=166.7, similarity=0.9922))
 RAW_RESULT = replace(
     RESULT,
     file=None,
@@ -107,6 +111,7 @@ def metrics(frames: int) -> Metrics:
     for _ in range(frames):
         figures.result(dict.fromkeys(STAGES, 2 * MS))
         figures.acknowledged(30 * MS)
+        figures.hit({"capture": 2 * MS})
     window = figures.end_window(2_000 * MS)
     return Metrics(
         **WHO,
@@ -115,7 +120,7 @@ def metrics(frames: int) -> Metrics:
         window_s=window.seconds,
         frames=window.counts.frames,
         frames_total=figures.total.frames,
-        fps=frames / 2,
+        fps=frames,
         dropped=window.counts.drops(),
         dropped_total=Dropped(mailbox=1, deadline=2, source=3),
         failed=0,
@@ -129,6 +134,17 @@ def metrics(frames: int) -> Metrics:
         latency_total_ms=window.total,
         stages_ms=window.stages,
         acknowledged_ms=window.acknowledged,
+        cache=None
+        if frames == 0
+        else CacheFigures(
+            hits=window.counts.hits,
+            hits_total=figures.total.hits,
+            misses=frames,
+            misses_total=frames,
+            latency_ms=window.hits,
+            latency_total_ms=window.hits_total,
+            acknowledged_ms=window.hits_acknowledged,
+        ),
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
         waiting=0,
@@ -139,6 +155,7 @@ def metrics(frames: int) -> Metrics:
 MESSAGES: dict[str, Message] = {
     "result": RESULT,
     "raw result": RAW_RESULT,
+    "cached result": CACHED_RESULT,
     "metrics of nothing": metrics(0),
     "metrics of a few": metrics(3),
     "metrics of many": metrics(1500),
