@@ -320,9 +320,10 @@ def run_pipeline(capture: CaptureSide, inference: InferenceSide) -> None:
                     continue  # the other may hang in its driver
                 try:
                     slot = capture.next()
-                    if slot is not None and capture.has_time():
-                        inference.answer(slot)  # waking the other would only disturb
-                        continue
+                    # Where there is time to come back, waking the other would only disturb.
+                    while slot is not None and capture.has_time():
+                        inference.answer(slot)
+                        slot = capture.next()
                 finally:
                     capture.turn.release()
                 if slot is None:

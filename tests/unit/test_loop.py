@@ -567,6 +567,80 @@ def test_a_source_that_hangs_in_its_driver_does_not_hold_up_the_end(digits: Prep
         hanging.released.set()
 
 
+class Clocked(ScriptedSource):
+    """A source that says when its next frame comes: `due_in_ns` from now."""
+
+    due_in_ns = 0
+
+    def due_ns(self) -> int | None:
+        return time.monotonic_ns() + self.due_in_ns
+
+
+def clocked(prepared: Prepared, script: Script, *, due_in_ns: int) -> tuple[Run, Clocked]:
+    """A run of a script whose source knows its time."""
+    run = Run(options(script, deadline_ms=60_000), prepared)
+    source = Clocked(script)
+    source.due_in_ns = due_in_ns
+    run.capture.source = source
+    return run, source
+
+
+@pytest.mark.parametrize(
+    ("due_in_ns", "decoded"),
+    [(0, 1), (10 * SECOND_NS, 6)],
+    ids=["a newer frame comes in time", "no other frame comes in time"],
+)
+def test_a_frame_that_a_newer_one_will_replace_is_not_decoded(
+    digits: Prepared, due_in_ns: int, decoded: int
+) -> None:
+    engine = BlockedEngine()
+    run, source = clocked(
+        with_engine(digits, engine), Script(steps=[FRAME] * 6, in_turn=False), due_in_ns=due_in_ns
+    )
+    retrieved: list[int] = []
+
+    def retrieve() -> NDArray[Any]:
+        retrieved.append(source._number)
+        return A_FRAME
+
+    source.retrieve = retrieve  # type: ignore[method-assign]
+    run.capture.has_time = lambda: False  # type: ignore[method-assign]
+    run.inference._passes_ns.append(5 * SECOND_NS)  # what the one under way will take
+    runner = threading.Thread(target=run, daemon=True)
+    runner.start()
+    assert source.exhausted.wait(LONG_S)
+    engine.go.set()
+    runner.join(LONG_S)
+    assert len(retrieved) == decoded
+    assert len(run.done) + run.mailbox.replaced == 6
+
+
+def test_the_thread_that_has_the_source_keeps_it_through_a_short_pass(digits: Prepared) -> None:
+    threads: set[str] = set()
+
+    class Noting:
+        def run(self, tensor: NDArray[Any]) -> list[NDArray[Any]]:
+            threads.add(threading.current_thread().name)
+            return digits.engine.run(tensor)
+
+    prepared = with_engine(digits, Noting())
+    run, _ = clocked(prepared, Script(steps=[FRAME] * 20, in_turn=False), due_in_ns=SECOND_NS)
+    run.inference._passes_ns.append(1)
+    run()
+    assert len(run.done) == 20
+    assert len(threads) == 1
+
+
+def test_results_of_a_pulled_source_keep_their_order_whoever_finishes_them(
+    digits: Prepared,
+) -> None:
+    script = Script(steps=[FRAME] * 500, is_live=False, in_turn=False)
+    run = Run(options(script), digits)()
+    assert [done.frame for done in run.done] == list(range(500))
+    decoded = [done.decoded_ns for done in run.done]
+    assert decoded == sorted(decoded)
+
+
 # Errors of our own, and chores.
 
 
