@@ -22,6 +22,7 @@ class Ready(NamedTuple):
     engine: str
     engine_version: str
     engine_reason: str
+    threads: int
     digest: str
     size_bytes: int
     inputs: list[str]
@@ -45,6 +46,17 @@ class Done(NamedTuple):
     truth: str | None
     predictions: list[dict[str, Any]]
 
+    @property
+    def stages_ns(self) -> dict[str, int]:
+        """How long each stage took; together they are the time from capture to result."""
+        return {
+            "capture": self.retrieved_ns - self.captured_ns,
+            "wait": self.taken_ns - self.prepared_ns,
+            "preprocess": self.prepared_ns - self.retrieved_ns,
+            "inference": self.inferred_ns - self.taken_ns,
+            "decode": self.decoded_ns - self.inferred_ns,
+        }
+
 
 class Late(NamedTuple):
     """A frame was past its deadline before the forward pass, and dropped."""
@@ -54,6 +66,15 @@ class Late(NamedTuple):
     retrieved_ns: int
     prepared_ns: int
     taken_ns: int
+
+    @property
+    def stages_ns(self) -> dict[str, int]:
+        """How long each stage took that it went through."""
+        return {
+            "capture": self.retrieved_ns - self.captured_ns,
+            "wait": self.taken_ns - self.prepared_ns,
+            "preprocess": self.prepared_ns - self.retrieved_ns,
+        }
 
 
 class Beat(NamedTuple):
@@ -90,6 +111,8 @@ class Ended(NamedTuple):
 class Job(NamedTuple):
     """Supervisor to worker, first: what to do."""
 
+    device: str | None
+    """Whose tuning counts; None when there is none to look for."""
     pipeline: str
     options: str
     """The pipeline's options as JSON."""

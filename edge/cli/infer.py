@@ -93,8 +93,12 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
     try:
         return Pipeline.model_validate({"source": source, "model": model, "decode": decode})
     except ValidationError as error:
-        words = [f"--{e['loc'][-1]}: {e['msg']}".replace("_", "-") for e in error.errors()]
-        raise ConfigError("; ".join(words)) from error
+        wrong = {}
+        for details in error.errors():
+            place = details["loc"]
+            option = next((step for step in reversed(place) if step in vars(args)), place[-1])
+            wrong.setdefault(f"--{option}".replace("_", "-"), details["msg"])
+        raise ConfigError("; ".join(f"{name}: {why}" for name, why in wrong.items())) from error
 
 
 def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:

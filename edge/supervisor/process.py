@@ -35,11 +35,12 @@ class WorkerProcess:
         name: str,
         options: Pipeline,
         *,
+        device: str | None = None,
         first_frame: int = 0,
         max_frames: int | None = None,
         check_only: bool = False,
     ) -> None:
-        """Start the process and send it its job."""
+        """Start the process and send it its job; `device` names whose tuning counts."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -57,7 +58,7 @@ class WorkerProcess:
                 env=os.environ | ENVIRONMENT,
             )
         self.wire = Wire(ours)
-        job = Job(name, options.model_dump_json(), first_frame, max_frames, check_only)
+        job = Job(device, name, options.model_dump_json(), first_frame, max_frames, check_only)
         self.wire.send(job)
 
     @property

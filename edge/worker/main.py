@@ -13,6 +13,7 @@ import sys
 import threading
 
 from edge.config.pipeline import Pipeline
+from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
 from edge.wire import Beat, Ended, Failed, Job, Record, Stop, Wire
 from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
@@ -52,7 +53,8 @@ def main() -> None:
         raise TypeError(f"expected a job first, not {job!r}")
     try:
         options = Pipeline.model_validate_json(job.options)
-        prepared = prepare(options)
+        tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
+        prepared = prepare(options, pipeline=job.pipeline, tuning=tuning)
         line.tell(prepared.ready)
         if not job.check_only:
             _run(job, options, prepared, line)
