@@ -1,21 +1,24 @@
-"""A worker for a job at the command line: its records one after another, until it ends."""
+"""A child process for a job at the command line: its records one after another, until it ends."""
 
 from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge import errors
 from edge.errors import EdgeError, ModelError
 from edge.supervisor.last_words import LastWords
-from edge.supervisor.process import WorkerProcess, how_it_ended
-from edge.wire import Failed, Record
+from edge.supervisor.process import ChildProcess, WorkerProcess, how_it_ended
+from edge.wire import Failed, Record, RecordWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from edge.config.pipeline import Pipeline
+
+R = TypeVar("R", bound="tuple[Any, ...]")
 
 
 def records(name: str, options: Pipeline, *, check_only: bool = False) -> Iterator[Record]:
@@ -25,30 +28,41 @@ def records(name: str, options: Pipeline, *, check_only: bool = False) -> Iterat
     the worker fail, or ModelError with its last words when it died.
     """
     worker = WorkerProcess(name, options, check_only=check_only)
-    words = LastWords()
     try:
-        while True:
-            wire, output = worker.wire.socket.fileno(), worker.output
-            ready, _, _ = select.select([wire, output], [], [])
-            if output in ready:
-                words.feed(os.read(output, 65536))
-            if wire in ready:
-                try:
-                    record = worker.wire.receive()
-                except ConnectionError:
-                    break
-                if isinstance(record, Failed):
-                    raise getattr(errors, record.error, EdgeError)(record.message)
-                if record is not None:
-                    yield record
-        status = worker.process.wait()
-        if status:
-            while data := os.read(worker.output, 65536):
-                words.feed(data)
-            words.feed(b"")
-            said = f"; its last words: {words.gist}" if words.gist else ""
-            raise ModelError(
-                f"{options.model.path}: the process that ran it ended: {how_it_ended(status)}{said}"
-            )
+        yield from hear(worker, worker.wire, options.model.path)
     finally:
         worker.close()
+
+
+def hear(
+    child: ChildProcess, wire: RecordWire[R], model: Path, *, silent_limit_s: float | None = None
+) -> Iterator[R]:
+    """Yield what a child that runs a model says, until it ends.
+
+    Raises what made it fail, or ModelError with its last words when it died, or when it said
+    nothing for `silent_limit_s`.
+    """
+    words = LastWords()
+    while True:
+        said, output = wire.socket.fileno(), child.output
+        ready, _, _ = select.select([said, output], [], [], silent_limit_s)
+        if not ready:
+            raise ModelError(f"{model}: the process that ran it was silent for {silent_limit_s} s")
+        if output in ready:
+            words.feed(os.read(output, 65536))
+        if said in ready:
+            try:
+                record = wire.receive()
+            except ConnectionError:
+                break
+            if isinstance(record, Failed):
+                raise getattr(errors, record.error, EdgeError)(record.message)
+            if record is not None:
+                yield record
+    status = child.process.wait()
+    if status:
+        while data := os.read(child.output, 65536):
+            words.feed(data)
+        words.feed(b"")
+        gist = f"; its last words: {words.gist}" if words.gist else ""
+        raise ModelError(f"{model}: the process that ran it ended: {how_it_ended(status)}{gist}")
