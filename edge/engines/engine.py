@@ -27,16 +27,16 @@ class Engine:
 
     def __init__(self, path: Path, choice: Choice, *, threads: int) -> None:
         """Load the model. Raises ModelError, saying what is wrong with the file or fit."""
-        interpreter_class = _interpreter_class(choice.name)
+        make = interpreter_class(choice.name)
         try:
-            self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            self._interpreter = make(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         # An interpreter raises whatever its C++ does: RuntimeError, ValueError, even
         # UnicodeDecodeError while reading its own error message.
         except Exception as error:
             raise ModelError(explain_load_failure(path, str(error))) from error
-        self.inputs = [_spec(details) for details in self._interpreter.get_input_details()]
-        self.outputs = [_spec(details) for details in self._interpreter.get_output_details()]
+        self.inputs = [tensor_spec(details) for details in self._interpreter.get_input_details()]
+        self.outputs = [tensor_spec(details) for details in self._interpreter.get_output_details()]
         if len(self.inputs) != 1:
             raise ModelError(
                 f"{path}: takes {len(self.inputs)} inputs ({', '.join(map(str, self.inputs))}); "
@@ -62,7 +62,8 @@ class Engine:
         return [interpreter.get_tensor(index) for index in self._output]
 
 
-def _interpreter_class(name: str) -> Any:
+def interpreter_class(name: str) -> Any:
+    """Return the Interpreter class of an engine. Raises EngineError when it cannot be loaded."""
     try:
         return importlib.import_module(MODULES[name]).Interpreter
     except ImportError as error:
@@ -73,7 +74,8 @@ def _interpreter_class(name: str) -> Any:
         ) from error
 
 
-def _spec(details: dict[str, Any]) -> TensorSpec:
+def tensor_spec(details: dict[str, Any]) -> TensorSpec:
+    """Return an entry of `get_input_details` or `get_output_details` as ours."""
     scale, zero_point = details["quantization"]
     return TensorSpec(
         name=str(details["name"]),

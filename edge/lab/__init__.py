@@ -1,1 +1,1 @@
-"""The latency lab: what a model, an engine, a thread count and the loop cost on this device."""
+"""The latency lab: what a model costs on this device, measured; never imported by the daemon."""

@@ -166,7 +166,7 @@ class LoopWorker:
         except ConnectionError:
             self.over = True
             if self.error is None and self.process.process.wait():
-                self.error = death_of(self.process, self.words, self.options)
+                self.error = death_of(self.process, self.words, self.options.model.path)
             return False
         return True
 

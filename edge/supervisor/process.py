@@ -1,4 +1,4 @@
-"""Starts a worker process and holds the other end of its wire."""
+"""Starts child processes, workers above all, and holds the other end of their wire."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edge.wire import Job, Stop, Wire
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
 
-# The worker sees the modules we see, whatever lies in the folder we were started in.
-BOOTSTRAP = "import sys; sys.path[:] = {path}; from edge.worker.main import main; main()"
-# One thread for numpy's libraries, which the worker hardly uses; FFmpeg keeps quiet.
+# The child sees the modules we see, whatever lies in the folder we were started in.
+BOOTSTRAP = "import sys; sys.path[:] = {path}; from {module} import main; main()"
+# One thread for numpy's libraries, which our children hardly use; FFmpeg keeps quiet.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -27,8 +27,50 @@ ENVIRONMENT = {
 }
 
 
-class WorkerProcess:
-    """A running worker, its wire, and its standard error."""
+class ChildProcess:
+    """A Python process of ours, our end of the socket it was born with, and what it prints."""
+
+    def __init__(self, module: str) -> None:
+        """Start `main()` of a module, with the descriptor of its end in `sys.argv[1]`."""
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = [folder or str(Path.cwd()) for folder in sys.path]
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    BOOTSTRAP.format(path=path, module=module),
+                    str(theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C at the terminal is for us
+                env=os.environ | ENVIRONMENT,
+            )
+
+    @property
+    def output(self) -> int:
+        """File descriptor of what it prints: engines, libraries, its last words."""
+        assert self.process.stdout is not None  # noqa: S101  asked for above
+        return self.process.stdout.fileno()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def close(self) -> None:
+        """Reap it, dead or alive, and let go of its descriptors."""
+        self.process.kill()
+        self.process.wait()
+        self.socket.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class WorkerProcess(ChildProcess):
+    """A running worker and its wire."""
 
     def __init__(
         self,
@@ -41,31 +83,10 @@ class WorkerProcess:
         check_only: bool = False,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    BOOTSTRAP.format(path=[path or str(Path.cwd()) for path in sys.path]),
-                    str(theirs.fileno()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
-                env=os.environ | ENVIRONMENT,
-            )
-        self.wire = Wire(ours)
+        super().__init__("edge.worker.main")
+        self.wire = Wire(self.socket)
         job = Job(device, name, options.model_dump_json(), first_frame, max_frames, check_only)
         self.wire.send(job)
-
-    @property
-    def output(self) -> int:
-        """File descriptor of what the worker prints: engines, libraries, its last words."""
-        assert self.process.stdout is not None  # noqa: S101  asked for above
-        return self.process.stdout.fileno()
 
     def stop(self) -> None:
         """Ask it to finish the frame in hand and end."""
@@ -73,18 +94,6 @@ class WorkerProcess:
             self.wire.send(Stop())
         except ConnectionError:
             return  # it has ended already
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-
-    def close(self) -> None:
-        """Reap it, dead or alive, and let go of its descriptors."""
-        self.process.kill()
-        self.process.wait()
-        self.wire.socket.close()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 def how_it_ended(returncode: int) -> str:

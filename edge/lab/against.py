@@ -1,0 +1,118 @@
+"""Compares a report with one that was saved before: ratios, and whether they say anything."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Literal
+
+from edge.errors import ConfigError
+from edge.lab.report import InputSize, Part
+from edge.lab.statistics import FEWEST_SLICES, ratio
+from edge.lab.table import WORDS, Table, ms, subject_cells, subject_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge.lab.report import Report, SubjectReport
+
+
+class Change(Part):
+    """One subject, now and then."""
+
+    model: str
+    engine: str
+    threads: int
+    input_size: InputSize | None
+    then_p50_ms: float
+    """Median of the slices' medians, as `now_p50_ms`."""
+    now_p50_ms: float
+    ratio: float
+    """now / then."""
+    low: float | None
+    """The ends of the ratio's 95 % interval; null where there are too few slices for one."""
+    high: float | None
+    verdict: Literal["faster", "slower", "cannot tell"]
+
+
+class Against(Part):
+    """All subjects that were measured both now and then."""
+
+    at: str
+    """When the saved ones were measured."""
+    differences: list[str]
+    """What else is not as it was then: each of them may be the cause, instead of what changed."""
+    changes: list[Change]
+
+
+def refuse_others(then: Report, path: Path, *, digests: set[str], rate_hz: float | None) -> None:
+    """Raise ConfigError where a saved report is about other models only, or another pace."""
+    if not digests & {subject.digest for subject in then.subjects}:
+        names = ", ".join(sorted({subject.model for subject in then.subjects})) or "nothing"
+        raise ConfigError(
+            f"{path}: holds measurements of {names}, and not of this model: its digest (sha256) "
+            "is another; --compare measures several models in one run"
+        )
+    if then.rate_hz != rate_hz:
+        raise ConfigError(
+            f"{path}: was measured {then.pace.partition(':')[0]} "
+            f"({'no --rate' if then.rate_hz is None else f'--rate {then.rate_hz:g}'}); measure "
+            "the same way, for warm caches and cold ones cannot be compared"
+        )
+
+
+def against(now: Report, then: Report) -> Against:
+    """Return the ratios of the subjects that are in both reports."""
+    before = {subject.key: subject for subject in then.subjects}
+    pairs = [(each, before[each.key]) for each in now.subjects if each.key in before]
+    differences = list(dict.fromkeys(_differences(now, then, pairs)))
+    return Against(at=then.at, differences=differences, changes=[_change(*pair) for pair in pairs])
+
+
+def _change(now: SubjectReport, then: SubjectReport) -> Change:
+    found = ratio(now.slice_p50_ms, then.slice_p50_ms)
+    now_p50_ms, then_p50_ms = map(statistics.median, (now.slice_p50_ms, then.slice_p50_ms))
+    sure = found is not None and found.can_tell
+    return Change(
+        model=now.model,
+        engine=now.engine,
+        threads=now.threads,
+        input_size=now.input_size,
+        then_p50_ms=then_p50_ms,
+        now_p50_ms=now_p50_ms,
+        ratio=round(now_p50_ms / then_p50_ms, 4),
+        low=round(found.low, 4) if found else None,
+        high=round(found.high, 4) if found else None,
+        verdict=("faster" if now_p50_ms < then_p50_ms else "slower") if sure else "cannot tell",
+    )
+
+
+def _differences(
+    now: Report, then: Report, pairs: list[tuple[SubjectReport, SubjectReport]]
+) -> Iterator[str]:
+    for fact in ("cpu", "cores", "machine", "kernel", "governor", "python"):
+        ours, theirs = getattr(now.machine, fact), getattr(then.machine, fact)
+        if ours != theirs:
+            yield f"{fact}: {theirs} then, {ours} now"
+    for ours, theirs in pairs:
+        if ours.engine_version != theirs.engine_version:
+            yield f"{ours.engine}: {theirs.engine_version} then, {ours.engine_version} now"
+
+
+def against_table(report: Report, found: Against) -> Table:
+    """Return the ratios as a table."""
+    header = [*subject_header(report.subjects), "then P50", "now P50", "now / then", "95 %", ""]
+    rows = [
+        [
+            *subject_cells(change, report.subjects),
+            ms(change.then_p50_ms),
+            ms(change.now_p50_ms),
+            f"{change.ratio:.3f}",
+            f"{change.low:.3f} to {change.high:.3f}"
+            if change.low is not None
+            else f"under {FEWEST_SLICES} slices",
+            change.verdict,
+        ]
+        for change in found.changes
+    ]
+    return Table(header, rows, left=WORDS | {"95 %", ""})
