@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from edge.lab.verdict import Outcome, Verdict
 
 
@@ -48,6 +49,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Measure, choose, write down, and say what was found."""
+    from edge.cli.progress import progress
     from edge.config.load import load
     from edge.engines.tuning import state_directory, write_tuning
     from edge.lab.tune import Listener, Tuner
@@ -60,25 +62,25 @@ def run(args: argparse.Namespace) -> int:
     if folder is None:
         raise ConfigError("there is no home for the choice: name a folder with --state-dir")
     device = load(args.config)
-    with _bar() as (grow, advance):
+    with contextlib.ExitStack() as until_measured:
 
-        def plan(words: str, seconds: float) -> None:
+        def plan(words: str, turns: int) -> "Callable[[], None]":
             print(words, file=sys.stderr, flush=True)
-            grow(seconds)
+            return until_measured.enter_context(progress("measuring", turns))
 
         listener = Listener(
             plan=plan,
             said=lambda words: print(words, file=sys.stderr, flush=True),
-            measured=advance,
-            judged=(lambda *_: None) if args.json else _print_table,
+            judged=(lambda *_: None) if args.json else _show,
         )
-        tuning = Tuner(
+        tuner = Tuner(
             device,
             seconds=args.seconds,
             turns=args.turns,
             synthetic=args.synthetic,
             listener=listener,
-        ).run()
+        )
+        tuning = tuner.run()
     path = write_tuning(tuning, folder)
     if args.json:
         print(tuning.model_dump_json())
@@ -87,52 +89,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_table(name: str, outcomes: "Sequence[Outcome]", verdict: "Verdict") -> None:
-    from edge.lab.verdict import figure_name, ms
+def _show(name: str, outcomes: "Sequence[Outcome]", verdict: "Verdict") -> None:
+    from edge.lab.verdict import figure_name, verdict_table
 
-    print(f"\npipeline {name}, deadline {verdict.chosen.deadline_ms:g} ms")
-    columns = ("frames", "P50 ms", "P90 ms", "P99 ms", "max ms", "missed", "CPU ms/frame")
-    print(f"  {'':26}{''.join(f'{column:>8}' for column in columns[:-1])}{columns[-1]:>14}")
-    for outcome in outcomes:
-        mark = "*" if outcome is verdict.chosen else " "
-        if outcome.failed is not None:
-            print(f"{mark} {outcome.candidate!s:26}  cannot be run")
-            continue
-        total = outcome.total
-        found = [total.latency.supported_percentile(q) for q in (50, 90, 99)]
-        shown = ["-" if value is None else ms(value / 1000) for value in found]
-        cells = [
-            f"{total.answered}",
-            *shown,
-            ms(total.latency.max / 1000),
-            f"{total.miss_share:.1%}",
-        ]
-        row = "".join(f"{cell:>8}" for cell in cells)
-        print(f"{mark} {outcome.candidate!s:26}{row}{outcome.cpu_ms:14.2f}")
-    engine = verdict.chosen.candidate.engine
-    print(f"  {engine}, {verdict.because}")
+    print(f"\npipeline {name}, deadline {verdict.chosen.deadline_ms:g} ms; times in milliseconds")
+    table = verdict_table(outcomes, verdict)
+    if sys.stdout.isatty():
+        table.print_boxed()
+    else:
+        print(table.plain())
+    print(f"{verdict.chosen.candidate.engine}, {verdict.because}")
     if verdict.q != 99:  # noqa: PLR2004
         print(
-            f"  {figure_name(verdict.q)} decided: a P99 needs 100 frames of each candidate; "
-            "longer turns (--seconds) give more"
-        )
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[tuple[Callable[[float], None], Callable[[float], None]]]:
-    """Yield what to call with the seconds to come, and with those that went by.
-
-    At a terminal they move a bar along.
-    """
-    if not sys.stderr.isatty():
-        yield (lambda _seconds: None), (lambda _seconds: None)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=None)
-        yield (
-            lambda seconds: progress.update(task, total=seconds),
-            lambda seconds: progress.advance(task, seconds),
+            f"{figure_name(verdict.q)} decided: a P99 needs 100 frames of each candidate; longer "
+            "turns (--seconds) give more"
         )

@@ -22,7 +22,7 @@ from edge.supervisor.trial import death_of, error_of
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Self
 
@@ -33,7 +33,6 @@ START_LIMIT_S = 120.0  # loading a large model on a slow card
 FIRST_FRAME_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 TICK_S = 0.05
-TELL_EVERY_S = 0.2
 US_PER_NS = 1e-3
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -243,21 +242,21 @@ class LoopRun:
             why = worker.why_lost or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
             raise SourceError(f"pipeline {worker.name}: {why}")
 
-    def run(self, seconds: float, tick: Callable[[float], None] = lambda _s: None) -> None:
-        """Hear all workers for so long; `tick` is told the seconds that went by since last."""
-        now = time.monotonic()
-        end = now + seconds
-        while now < end:
-            self._hear(lambda: False, min(TELL_EVERY_S, end - now))
-            before, now = now, time.monotonic()
-            tick(now - before)
+    def run(self, seconds: float) -> None:
+        """Hear all workers for so long."""
+        self._hear(lambda: False, seconds)
 
-    def stop(self, worker: LoopWorker) -> Tally:
-        """Let it finish the frame in hand, tell its last counts and end; return what it did."""
-        worker.stop()
-        self._hear(lambda: worker.over, STOP_LIMIT_S)
-        self.leave(worker)
-        return worker.end()
+    def stop(self, workers: Sequence[LoopWorker]) -> list[Tally]:
+        """Let them finish the frame in hand, tell their last counts and end.
+
+        Returns what each did since `begin`.
+        """
+        for worker in workers:
+            worker.stop()
+        self._hear(lambda: all(worker.over for worker in workers), STOP_LIMIT_S)
+        for worker in workers:
+            self.leave(worker)
+        return [worker.end() for worker in workers]
 
     def leave(self, worker: LoopWorker) -> None:
         """End a worker, however it is, and forget it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from edge.engines.cpu import this_cpu
 from edge.engines.tuning import Tuned, Tuning
 from edge.errors import ConfigError, EdgeError, EngineError, ModelError, SourceError
 from edge.lab.loop_run import LoopRun, LoopWorker, Tally
+from edge.lab.machine import usable_cores
+from edge.lab.turns import in_turns
 from edge.lab.verdict import Candidate, Outcome, Verdict, figure_name, judge
 from edge.sources.synthetic import SyntheticOptions
 from edge.supervisor import clock
@@ -32,13 +33,14 @@ MOST_THREADS = 64  # that the configuration takes
 class Listener:
     """Who hears how it goes."""
 
-    plan: Callable[[str, float], None] = lambda _words, _seconds: None
-    """What will be done, and about how many seconds of measuring it takes."""
-    said: Callable[[str], None] = lambda _words: None
+    plan: Callable[[str, int], Callable[[], None]]
+    """Hears what will be done and how long it takes, in words and in turns.
+
+    Returns what to call after each turn.
+    """
+    said: Callable[[str], None]
     """One sentence."""
-    measured: Callable[[float], None] = lambda _seconds: None
-    """So many seconds more were measured."""
-    judged: Callable[[str, Sequence[Outcome], Verdict], None] = lambda *_: None
+    judged: Callable[[str, Sequence[Outcome], Verdict], None]
     """A pipeline has its choice."""
 
 
@@ -52,7 +54,7 @@ class Tuner:
         seconds: float,
         turns: int,
         synthetic: bool,
-        listener: Listener = Listener(),
+        listener: Listener,
     ) -> None:
         """`seconds` is the length of each turn; every candidate has `turns` of them.
 
@@ -64,7 +66,7 @@ class Tuner:
         self._turns = turns
         self._synthetic = synthetic
         self._listener = listener
-        engines, cores = list(installed()), len(os.sched_getaffinity(0))
+        engines, cores = list(installed()), usable_cores()
         self._candidates = {
             name: candidates(pipeline.model, engines, cores)
             for name, pipeline in device.pipelines.items()
@@ -95,10 +97,10 @@ class Tuner:
         start_s = self._look()
         turns = self._turns * sum(len(self._candidates[name]) for name in self._open)
         others_s = start_s * len(self._open) * (len(self._pipelines) - 1)
-        self._listener.plan(
+        self._turn_taken = self._listener.plan(
             f"{turns // self._turns} candidates, {self._turns} turns of {self._seconds:g} s each: "
             f"about {_duration(turns * (self._seconds + start_s) + others_s)}",
-            turns * self._seconds,
+            turns,
         )
         tuned = {name: self._tune(name) for name in self._open}
         return Tuning(
@@ -170,17 +172,16 @@ class Tuner:
             ]
             for other in others:
                 run.warm(other)
-            for turn in range(self._turns):
-                # There and back, so that a machine that warms up favours nobody.
-                for outcome in outcomes if turn % 2 == 0 else reversed(outcomes):
-                    if outcome.failed is None:
-                        self._take_turn(run, name, outcome, others)
-                    else:
-                        self._listener.measured(self._seconds)
+            for outcome in in_turns(outcomes, self._wants_more):
+                self._take_turn(run, name, outcome, others)
+                self._turn_taken()
         verdict = judge(outcomes)
         self._best[name] = verdict.chosen.candidate
         self._listener.judged(name, outcomes, verdict)
         return self._record(name, outcomes, verdict)
+
+    def _wants_more(self, outcome: Outcome) -> bool:
+        return outcome.failed is None and len(outcome.turns) < self._turns
 
     def _take_turn(
         self, run: LoopRun, name: str, outcome: Outcome, others: Sequence[LoopWorker]
@@ -190,11 +191,11 @@ class Tuner:
             run.warm(worker)
             for each in (worker, *others):
                 each.begin()
-            run.run(self._seconds, self._listener.measured)
+            run.run(self._seconds)
             for other in others:
                 tally = outcome.beside.setdefault(other.name, Tally(other.options.deadline_ms))
                 tally.add(other.end())
-            outcome.turns.append(run.stop(worker))
+            outcome.turns += run.stop([worker])
         except EdgeError as error:
             if error is not worker.error or isinstance(error, SourceError):
                 raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge.engines.choose import in_words
 from edge.errors import ModelError
 from edge.lab.loop_run import Tally
+from edge.lab.table import Table, ms
 from edge.latency.figures import distribution
 
 if TYPE_CHECKING:
@@ -136,15 +137,38 @@ def judge(outcomes: Sequence[Outcome]) -> Verdict:
     return Verdict(chosen, q, _because(chosen, best, able, q))
 
 
+def verdict_table(outcomes: Sequence[Outcome], verdict: Verdict) -> Table:
+    """Return what was measured of each candidate, times in milliseconds, the chosen one marked."""
+    header = [
+        "",
+        "engine",
+        "threads",
+        "frames",
+        "P50",
+        "P90",
+        "P99",
+        "max",
+        "missed",
+        "CPU a frame",
+    ]
+    rows = []
+    for outcome in outcomes:
+        mark = "*" if outcome is verdict.chosen else ""
+        head = [mark, outcome.candidate.engine, str(outcome.candidate.threads)]
+        total = outcome.total
+        if outcome.failed is not None or not total.latency.count:
+            rows.append(head + ["-"] * (len(header) - len(head)))
+            continue
+        found = [total.latency.supported_percentile(q) for q in (50, 90, 99)]
+        times = [ms(None if us is None else us / 1000) for us in (*found, total.latency.max)]
+        share = f"{total.miss_share:.1%}"
+        rows.append([*head, f"{total.answered:,}", *times, share, ms(outcome.cpu_ms)])
+    return Table(header, rows, left=frozenset(["", "engine"]))
+
+
 def figure_name(q: float | None) -> str:
     """Return P99, or `maximum`."""
     return "maximum" if q is None else f"P{q:g}"
-
-
-def ms(value: float) -> str:
-    """Return milliseconds with three figures or so: 0.071, 6.12, 61.2, 612."""
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004
-    return f"{value:.{digits}f}"
 
 
 def _milliseconds(histogram: Histogram, q: float | None) -> float:
