@@ -149,7 +149,7 @@ def verdict_table(outcomes: Sequence[Outcome], verdict: Verdict) -> Table:
         "P99",
         "max",
         "missed",
-        "CPU a frame",
+        "CPU/frame",
     ]
     rows = []
     for outcome in outcomes:

@@ -8,12 +8,19 @@ from edge.config.device import Device
 from edge.config.model import Model
 from edge.engines.choose import installed
 from edge.errors import ConfigError
-from edge.lab.tune import Tuner, candidates, describe, endless, stand_in, thread_counts
+from edge.lab.tune import Listener, Tuner, candidates, describe, endless, stand_in, thread_counts
 from edge.lab.verdict import Candidate
 from edge.sources.camera import CameraOptions
 from edge.sources.images import ImagesOptions
 from edge.sources.synthetic import SyntheticOptions
 from edge.sources.video import VideoOptions
+
+SYNTHETIC = {"type": "synthetic"}
+NOBODY = Listener(
+    plan=lambda _words, _turns: lambda: None,
+    said=lambda _words: None,
+    judged=lambda _name, _outcomes, _verdict: None,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +59,14 @@ def test_a_configuration_that_leaves_nothing_open_is_refused() -> None:
     model = {"path": "x", "engine": engine, "threads": 1}
     device = Device.model_validate({"pipelines": {"p": {"source": SYNTHETIC, "model": model}}})
     with pytest.raises(ConfigError, match="nothing to choose"):
-        Tuner(device, seconds=1, turns=1, synthetic=False)
-
-
-SYNTHETIC = {"type": "synthetic"}
+        Tuner(device, seconds=1, turns=1, synthetic=False, listener=NOBODY)
 
 
 def test_a_source_that_is_certainly_wrong_is_refused() -> None:
     source = {"type": "images", "path": "/nowhere/at/all"}
     device = Device.model_validate({"pipelines": {"p": {"source": source, "model": {"path": "x"}}}})
     with pytest.raises(ConfigError, match=r"pipelines\.p\.source: /nowhere/at/all"):
-        Tuner(device, seconds=1, turns=1, synthetic=True)
+        Tuner(device, seconds=1, turns=1, synthetic=True, listener=NOBODY)
 
 
 def test_files_begin_again_and_other_sources_stay_as_they_are() -> None:
