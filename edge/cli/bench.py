@@ -23,10 +23,16 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "bench",
         help="measure what a model costs on this device",
         description="Times the bare forward pass of a model on every engine and thread count, in "
-        "turns, in one run. With --compare it ranks several models. Inputs are seeded noise.",
+        "turns, in one run. With --compare it ranks several models. Inputs are seeded noise. "
+        "With --pipeline it times the whole loop against the forward pass alone.",
     )
     parser.add_argument("models", type=Path, nargs="*", metavar="MODEL", help="a .tflite file")
     parser.add_argument("--compare", action="store_true", help="rank several models")
+    parser.add_argument(
+        "--pipeline",
+        action="store_true",
+        help="time the whole loop of a device YAML's pipelines: `--pipeline CONFIG [NAME]`",
+    )
     parser.add_argument(
         "--engine",
         metavar="NAMES",
@@ -79,7 +85,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when nothing could be measured."""
-    from edge.cli import bench_view
+    from edge.cli import bench_pipeline, bench_view
     from edge.cli.progress import progress
     from edge.lab import against, bench, saved
     from edge.lab.machine import this_machine
@@ -89,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     from edge.supervisor.clock import utc
 
     plan = _plan(args)
+    if args.pipeline:
+        return bench_pipeline.run(args, _sizes(args.input_size), plan.seconds)
     engines, threads, sizes = _engines(args), _threads(args), _sizes(args.input_size)
     _check_folders(args.plot, args.save)
     models = _read_models(args)

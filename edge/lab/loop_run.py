@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import ModelError, SourceError
+from edge.lab.statistics import ONE_HOUR_NS
 from edge.latency.histogram import Histogram
 from edge.messages import STAGES
 from edge.supervisor.last_words import LastWords
@@ -33,13 +34,16 @@ START_LIMIT_S = 120.0  # loading a large model on a slow card
 FIRST_FRAME_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 TICK_S = 0.05
-US_PER_NS = 1e-3
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def _nanoseconds() -> Histogram:
+    return Histogram(1, ONE_HOUR_NS)
 
 
 @dataclass
 class Tally:
-    """What one pipeline did in one stretch of time, or in several added up. Times in us."""
+    """What one pipeline did in one stretch of time, or in several added up. Times in ns."""
 
     deadline_ms: float
     seconds: float = 0.0
@@ -50,24 +54,24 @@ class Tally:
     failed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     """As the daemon counts them: `mailbox`, `deadline`, `source`."""
-    latency: Histogram = field(default_factory=Histogram)
+    latency: Histogram = field(default_factory=_nanoseconds)
     """Capture to result; a frame dropped for its deadline stands here with its age by then."""
     stages: dict[str, Histogram] = field(
-        default_factory=lambda: {stage: Histogram() for stage in STAGES}
+        default_factory=lambda: {stage: _nanoseconds() for stage in STAGES}
     )
 
     def take(self, record: Done | Late) -> None:
         """Count a frame that was answered, or dropped because it was too late."""
         stages_ns = record.stages_ns
         total_ns = sum(stages_ns.values())
-        self.latency.record(int(total_ns * US_PER_NS))
+        self.latency.record(total_ns)
         if isinstance(record, Late):
             self.dropped["deadline"] += 1
             return
         self.answered += 1
         self.late += total_ns > self.deadline_ms * 1e6
         for stage, spent_ns in stages_ns.items():
-            self.stages[stage].record(int(spent_ns * US_PER_NS))
+            self.stages[stage].record(spent_ns)
 
     def add(self, other: Tally) -> None:
         """Add another stretch of time."""
@@ -82,6 +86,16 @@ class Tally:
             self.stages[stage].merge(histogram)
 
     @property
+    def fps(self) -> float:
+        """Frames answered a second."""
+        return self.answered / self.seconds if self.seconds else 0.0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor milliseconds of the worker for each frame it answered."""
+        return self.cpu_s * 1e3 / max(self.answered, 1)
+
+    @property
     def missed(self) -> int:
         """Frames without a result in time: late, dropped for it, or due and never taken.
 
@@ -89,6 +103,14 @@ class Tally:
         daemon's figures: a camera may be faster than its model.
         """
         return self.late + self.dropped["deadline"] + self.dropped["source"]
+
+    @classmethod
+    def of(cls, turns: Sequence[Tally]) -> Tally:
+        """Return all turns together; there must be one."""
+        total = cls(turns[0].deadline_ms)
+        for turn in turns:
+            total.add(turn)
+        return total
 
     @property
     def miss_share(self) -> float:

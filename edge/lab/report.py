@@ -37,7 +37,7 @@ HdrHistogram = Annotated[str, AfterValidator(_decodable)]
 
 
 class Latency(Part):
-    """Durations of `invoke()` alone, in milliseconds, kept to 0.1 %.
+    """Durations of `invoke()` alone, or of a stage of the loop, in milliseconds, kept to 0.1 %.
 
     A percentile that so few invokes are no ground for is null.
     """
@@ -191,7 +191,7 @@ def report_run(run: Run, digest: str) -> SubjectReport:
         init_ms=loaded.init_ms,
         first_invoke_ms=loaded.first_invoke_ms,
         warm_up_invokes=run.warm_up_invokes,
-        latency_ms=_latency(histogram),
+        latency_ms=latency_of(histogram),
         throughput_hz=round(count * 1e9 / run.elapsed_ns, 3),
         rss_bytes=run.rss_bytes,
         slice_p50_ms=[round(float(np.median(each)) / 1e6, 6) for each in run.slices_ns],
@@ -222,7 +222,8 @@ def report_model(summary: ModelSummary, accuracy: Accuracy | None = None) -> Mod
     )
 
 
-def _latency(histogram: Histogram) -> Latency:
+def latency_of(histogram: Histogram) -> Latency:
+    """Return the figures of a histogram of nanoseconds that is not empty."""
     return Latency(
         count=histogram.count,
         mean=_milliseconds(histogram.mean),

@@ -12,9 +12,9 @@ from edge.engines.tuning import Tuned, Tuning
 from edge.errors import ConfigError, EdgeError, EngineError, ModelError, SourceError
 from edge.lab.loop_run import LoopRun, LoopWorker, Tally
 from edge.lab.machine import usable_cores
+from edge.lab.sources import describe, endless, stand_in, with_source
 from edge.lab.turns import in_turns
 from edge.lab.verdict import Candidate, Outcome, Verdict, figure_name, judge
-from edge.sources.synthetic import SyntheticOptions
 from edge.supervisor import clock
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge.config.device import Device
     from edge.config.model import Model
     from edge.config.pipeline import Pipeline
-    from edge.sources.base import SourceOptions
 
 EACH_UP_TO = 4  # threads that are tried one by one; above, every doubling and all cores
 MOST_THREADS = 64  # that the configuration takes
@@ -246,35 +245,6 @@ def thread_counts(cores: int) -> list[int]:
     most = min(cores, MOST_THREADS)
     doublings = {1 << bits for bits in range(MOST_THREADS.bit_length())}
     return sorted(n for n in {*range(1, EACH_UP_TO + 1), *doublings, most} if n <= most)
-
-
-def endless(source: SourceOptions) -> SourceOptions:
-    """Return the source as it never ends: files begin again after the last."""
-    return (
-        source.model_copy(update={"loop": True}) if "loop" in type(source).model_fields else source
-    )
-
-
-def with_source(pipeline: Pipeline, source: SourceOptions) -> Pipeline:
-    """Return the pipeline with another source."""
-    return pipeline.model_copy(update={"source": source})
-
-
-def stand_in(source: SourceOptions) -> SyntheticOptions:
-    """Return test frames of a source's size and rate, as far as the configuration says them."""
-    known = {field: getattr(source, field, None) for field in ("width", "height")}
-    known["fps"] = source.rate
-    given = {field: value for field, value in known.items() if value is not None}
-    return SyntheticOptions.model_validate({"type": "synthetic", **given})
-
-
-def describe(source: SourceOptions) -> str:
-    """Return `camera 1280x720 at 30 fps`."""
-    width, height = getattr(source, "width", None), getattr(source, "height", None)
-    size = f" {width}x{height}" if width and height else ""
-    if source.rate is not None:
-        return f"{source.type}{size} at {source.rate:g} fps"
-    return f"{source.type}{size}{'' if source.live else ', as fast as possible'}"
 
 
 def _duration(seconds: float) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.engines.choose import in_words
 from edge.errors import ModelError
 from edge.lab.loop_run import Tally
+from edge.lab.report import latency_of
 from edge.lab.table import Table, ms
-from edge.latency.figures import distribution
+from edge.latency.hdr_codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +47,7 @@ class Outcome:
     @property
     def total(self) -> Tally:
         """All turns together."""
-        total = Tally(self.deadline_ms)
-        for turn in self.turns:
-            total.add(turn)
-        return total
+        return Tally.of(self.turns) if self.turns else Tally(self.deadline_ms)
 
     @property
     def holds(self) -> bool:
@@ -74,12 +72,6 @@ class Outcome:
                 figures.append(_milliseconds(type(rest[0]).merged(rest), q))
         return min(figures), max(figures)
 
-    @property
-    def cpu_ms(self) -> float:
-        """Processor milliseconds a frame."""
-        total = self.total
-        return total.cpu_s * 1e3 / max(total.answered, 1)
-
     def evidence(self, q: float | None) -> dict[str, Any]:
         """Return what was measured, as it stands in the tuning's file."""
         known: dict[str, Any] = {"engine": self.candidate.engine, "threads": self.candidate.threads}
@@ -95,11 +87,12 @@ class Outcome:
             "failed_frames": total.failed,
             "dropped": dict(total.dropped),
             "missed_share": round(total.miss_share, 5),
-            "deciding_ms": self.figure_ms(q),
-            "deciding_ms_without_one_turn": [low, high],
-            "cpu_ms_a_frame": round(self.cpu_ms, 3),
+            "deciding_ms": round(self.figure_ms(q), 6),
+            "deciding_ms_without_one_turn": [round(low, 6), round(high, 6)],
+            "cpu_ms_a_frame": round(total.cpu_ms, 3),
             "late_beside": self.late_beside,
-            "latency_ms": asdict(distribution(total.latency)),
+            "latency_ms": latency_of(total.latency).model_dump() if total.latency.count else None,
+            "hdr_ns": encode(total.latency),
         }
 
 
@@ -133,7 +126,7 @@ def judge(outcomes: Sequence[Outcome]) -> Verdict:
     best_first = sorted(rivals, key=lambda each: each.figure_ms(q))
     best = best_first[0]
     alike = [each for each in best_first if each.spread_ms(q)[0] <= best.spread_ms(q)[1]]
-    chosen = min(alike, key=lambda each: (each.candidate.threads, each.cpu_ms))
+    chosen = min(alike, key=lambda each: (each.candidate.threads, each.total.cpu_ms))
     return Verdict(chosen, q, _because(chosen, best, able, q))
 
 
@@ -160,9 +153,9 @@ def verdict_table(outcomes: Sequence[Outcome], verdict: Verdict) -> Table:
             rows.append(head + ["-"] * (len(header) - len(head)))
             continue
         found = [total.latency.supported_percentile(q) for q in (50, 90, 99)]
-        times = [ms(None if us is None else us / 1000) for us in (*found, total.latency.max)]
+        times = [ms(None if ns is None else ns / 1e6) for ns in (*found, total.latency.max)]
         share = f"{total.miss_share:.1%}"
-        rows.append([*head, f"{total.answered:,}", *times, share, ms(outcome.cpu_ms)])
+        rows.append([*head, f"{total.answered:,}", *times, share, ms(total.cpu_ms)])
     return Table(header, rows, left=frozenset(["", "engine"]))
 
 
@@ -172,7 +165,7 @@ def figure_name(q: float | None) -> str:
 
 
 def _milliseconds(histogram: Histogram, q: float | None) -> float:
-    return (histogram.max if q is None else histogram.percentile(q)) / 1000
+    return (histogram.max if q is None else histogram.percentile(q)) / 1e6
 
 
 def _deciding(histograms: Sequence[Histogram]) -> float | None:

@@ -8,7 +8,8 @@ from edge.config.device import Device
 from edge.config.model import Model
 from edge.engines.choose import installed
 from edge.errors import ConfigError
-from edge.lab.tune import Listener, Tuner, candidates, describe, endless, stand_in, thread_counts
+from edge.lab.sources import at_rate, describe, endless, stand_in
+from edge.lab.tune import Listener, Tuner, candidates, thread_counts
 from edge.lab.verdict import Candidate
 from edge.sources.camera import CameraOptions
 from edge.sources.images import ImagesOptions
@@ -87,3 +88,17 @@ def test_test_frames_stand_in_with_the_size_and_rate_of_what_is_not_there() -> N
     assert describe(stand_in(stream)) == "synthetic 1280x720 at 30 fps"
     pulled = SyntheticOptions.model_validate(SYNTHETIC | {"fps": None})
     assert describe(pulled) == "synthetic 1280x720, as fast as possible"
+
+
+def test_a_source_is_run_at_another_rate_or_as_fast_as_it_is_asked_where_it_can_be() -> None:
+    synthetic = SyntheticOptions.model_validate(SYNTHETIC)
+    assert at_rate(synthetic, 15).rate == 15
+    assert not at_rate(synthetic, None).live
+    camera = CameraOptions.model_validate({"type": "camera"})
+    assert at_rate(camera, 15).rate == 15
+    assert at_rate(camera, None) is camera, "it has a pace of its own"
+    stream = VideoOptions.model_validate({"type": "video", "path": "rtsp://host/path"})
+    assert at_rate(stream, None) is stream
+    for source, rate_hz in ((camera, 5000), (stream, 15)):
+        with pytest.raises(ConfigError, match=f"`{source.type}` cannot be run at {rate_hz} Hz"):
+            at_rate(source, rate_hz)

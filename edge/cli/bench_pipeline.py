@@ -1,0 +1,103 @@
+"""`edge bench --pipeline`: what the whole loop costs beside the forward pass it is made for."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.config.device import Device
+    from edge.config.pipeline import Pipeline
+    from edge.lab.loop_report import LoopReport
+    from edge.lab.table import Table
+
+NOT_WITH_IT = ("compare", "engine", "threads", "plot", "save", "against", "images", "labels")
+MOST_WORDS = 2  # CONFIG and NAME
+
+
+def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", seconds: float) -> int:
+    """Measure and print. `args` are those of `edge bench`."""
+    from edge.cli.progress import progress
+    from edge.config.load import load
+    from edge.lab.loop_bench import TURNS, LoopPlan, measure_loops
+    from edge.lab.loop_report import make_loop_report
+    from edge.lab.machine import this_machine
+    from edge.supervisor.clock import utc
+
+    for option in NOT_WITH_IT:
+        if getattr(args, option):
+            raise ConfigError(
+                f"--{option} does not go with --pipeline, which runs what the YAML says"
+            )
+    if not 1 <= len(args.models) <= MOST_WORDS:
+        raise ConfigError("--pipeline takes a device YAML and, for one of them, a pipeline's name")
+    device = load(args.models[0])
+    plan = LoopPlan(seconds, args.rate)
+    loads = [_pipelines(device, args, size) for size in sizes]
+    cases = []
+    with progress("measuring", len(loads) * 2 * TURNS) as advance:
+        for pipelines in loads:
+            cases += measure_loops(pipelines, plan, device=device.device, on_turn=advance)
+    report = make_loop_report(cases, plan, at=utc(), machine=this_machine())
+    if args.json:
+        print(report.model_dump_json())
+    else:
+        _show(report, markdown=args.markdown)
+    return 0
+
+
+def _pipelines(
+    device: "Device", args: argparse.Namespace, size: tuple[int, int] | None
+) -> "dict[str, Pipeline]":
+    """Return the pipelines to run side by side, with their sources as they are measured."""
+    from edge.lab.sources import at_rate, endless, test_frames, with_source
+
+    names = [str(word) for word in args.models[1:]] or list(device.pipelines)
+    changed = {}
+    for name in names:
+        if name not in device.pipelines:
+            raise ConfigError(
+                f"there is no pipeline {name}; there are {', '.join(device.pipelines)}"
+            )
+        pipeline = device.pipelines[name]
+        if size is not None:
+            frames = test_frames(*size, rate_hz=args.rate)
+            changed[name] = with_source(pipeline, frames)
+            continue
+        try:
+            pipeline.source.verify()
+        except SourceError as error:
+            raise ConfigError(f"pipelines.{name}.source: {error}") from error
+        changed[name] = with_source(pipeline, endless(at_rate(pipeline.source, args.rate)))
+    return changed
+
+
+def _show(report: "LoopReport", *, markdown: bool) -> None:
+    from edge.lab.loop_report import figures_table, ratios_table
+
+    print(report.machine)
+    print(
+        f"{report.turns} turns of {report.turn_s:g} s for the loop, as many for the forward pass "
+        "alone; times in milliseconds"
+    )
+    for case in report.cases:
+        threads = f"{case.threads} thread{'s' if case.threads > 1 else ''}"
+        pace = "as fast as possible" if case.bare_rate_hz is None else f"{case.bare_rate_hz:.4g} Hz"
+        print(
+            f"\n{case.pipeline}: {case.source} -> {case.model} on {case.engine} "
+            f"{case.engine_version}, {threads} ({case.engine_reason}); alone: {pace}"
+        )
+        _put(figures_table(case), markdown=markdown)
+    print("\nthe loop / the forward pass alone: median of the turns' ratios (least to greatest)")
+    _put(ratios_table(report), markdown=markdown)
+
+
+def _put(table: "Table", *, markdown: bool) -> None:
+    if markdown:
+        print(f"\n{table.markdown()}")
+    elif sys.stdout.isatty():
+        table.print_boxed()
+    else:
+        print(table.plain())
