@@ -1,6 +1,7 @@
 """`edge bench --pipeline`: what the whole loop costs beside the forward pass it is made for."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, SourceError
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
     """Measure and print. `args` are those of `edge bench`."""
     from edge.cli.progress import progress
     from edge.config.load import load
-    from edge.lab.loop_bench import TURNS, LoopPlan, measure_loops
+    from edge.lab.loop_bench import LoopPlan, measure_loops
     from edge.lab.loop_report import make_loop_report
     from edge.lab.machine import this_machine
     from edge.supervisor.clock import utc
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
     plan = LoopPlan(seconds, args.rate)
     loads = [_pipelines(device, args, size) for size in sizes]
     cases = []
-    with progress("measuring", len(loads) * 2 * TURNS) as advance:
+    with progress("measuring", len(loads) * 2 * plan.turns) as advance:
         for pipelines in loads:
             cases += measure_loops(pipelines, plan, device=device.device, on_turn=advance)
     report = make_loop_report(cases, plan, at=utc(), machine=this_machine())
@@ -58,9 +59,8 @@ def _pipelines(
     changed = {}
     for name in names:
         if name not in device.pipelines:
-            raise ConfigError(
-                f"there is no pipeline {name}; there are {', '.join(device.pipelines)}"
-            )
+            known = ", ".join(device.pipelines)
+            raise ConfigError(f"{args.models[0]}: has no pipeline {name}; it has {known}")
         pipeline = device.pipelines[name]
         if size is not None:
             frames = test_frames(*size, rate_hz=args.rate)

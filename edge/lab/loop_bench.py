@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
     from edge.wire import Ready
 
-TURNS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class LoopPlan:
@@ -32,11 +30,13 @@ class LoopPlan:
     """So long each, all turns together, without warm-up."""
     rate_hz: float | None = None
     """Frames a second that fall due; None: as fast as possible, or a camera's own pace."""
+    turns: int = 10
+    """Of each, loop and forward pass."""
 
     @property
     def turn_s(self) -> float:
         """Length of one turn."""
-        return max(self.seconds / TURNS, PACED_INVOKES / self.rate_hz if self.rate_hz else 0.0)
+        return max(self.seconds / self.turns, PACED_INVOKES / self.rate_hz if self.rate_hz else 0.0)
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ def measure_loops(
                 _take_bare(case, probe, plan)
 
         taken = dict.fromkeys((take_loops, take_bare), 0)
-        for take in in_turns(list(taken), lambda take: taken[take] < TURNS):
+        for take in in_turns(list(taken), lambda take: taken[take] < plan.turns):
             take()
             taken[take] += 1
             on_turn()
