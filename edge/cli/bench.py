@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.lab.machine import this_machine
     from edge.lab.plot import plot
     from edge.lab.report import make_report, report_model
-    from edge.lab.subject import combine
+    from edge.lab.subject import CONTROL, combine
     from edge.supervisor.clock import utc
 
     plan = _plan(args)
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         digests = {model.sha256 for model in models}
         against.refuse_others(then, args.against, digests=digests, rate_hz=plan.rate_hz)
     accuracies = _accuracies(args, models, engines[0].name)
-    subjects = combine([model.path for model in models], engines, threads, sizes)
+    subjects = [CONTROL, *combine([each.path for each in models], engines, threads, sizes)]
     with progress("measuring", len(subjects) * plan.slices) as advance:
         runs, failures = bench.measure(subjects, plan, advance)
     report = make_report(
@@ -117,9 +117,9 @@ def run(args: argparse.Namespace) -> int:
         runs=runs,
         failures=failures,
     )
-    for line in bench_view.failure_lines(failures, nothing_else=not runs):
+    for line in bench_view.failure_lines(failures, nothing_else=not report.subjects):
         print(f"edge bench: {line}", file=sys.stderr)
-    if not runs:
+    if not report.subjects:
         return 1
     if args.save is not None:
         saved.save(report, args.save)

@@ -46,12 +46,12 @@ def _show_json(report: Report, found: Against | None, ranking: Ranking | None) -
 def _head(report: Report, *, ranked: bool) -> Iterator[str]:
     if not ranked:
         (model,) = report.models
-        inputs = ", ".join(report.subjects[0].inputs)
+        inputs = ", ".join(model.inputs)
         yield f"{model.file}, {model.size_bytes:,} bytes, sha256 {model.digest[:12]}, {inputs}"
     yield str(report.machine)
     yield f"forward pass alone, {report.pace}"
     yield (
-        f"at least {report.seconds:g} s each, in turns of {report.slice_s:g} s; times in "
+        f"at least {report.seconds:g} s each, in turns of {report.slice_s:.3g} s; times in "
         "milliseconds"
     )
 
@@ -74,15 +74,31 @@ def _show_changes(report: Report, found: Against, style: Style) -> None:
         _show_table(against_table(report, found), style)
     else:
         print("none of these subjects was measured then")
+    for line in _circumstances(found):
+        print(line)
+        if style == "markdown":
+            print()
+
+
+def _circumstances(found: Against) -> Iterator[str]:
+    if found.control is None:
+        yield "no control: the processor or Python is another, so the machine is compared as well"
+    else:
+        yield (
+            f"the machine itself took {found.control:.3f} times as long as then for a fixed piece "
+            "of work; the intervals allow for it"
+        )
     for difference in found.differences:
-        print(f"not the same as then: {difference}")
+        yield f"not the same as then: {difference}"
 
 
 def failure_lines(failures: list[Failure], *, nothing_else: bool) -> Iterator[str]:
     """Say what could not be measured: each reason once, with the subjects it is about."""
-    if nothing_else and all(failure.subject.input_size for failure in failures):
-        more = f"; nor at the {len(failures) - 1} others tried" if len(failures) > 1 else ""
-        yield f"{failures[0].error}{more}"
+    sizes = [failure.subject.input_size or () for failure in failures]
+    if nothing_else and () not in sizes:
+        others = ["{}x{}".format(*size) for size in dict.fromkeys(sizes[1:]) if size != sizes[0]]
+        nor = f" (nor {', '.join(others)})" if others else ""
+        yield f"{failures[0].error}{nor}"
         return
     by_reason: dict[str, list[str]] = {}
     for failure in failures:
@@ -90,4 +106,5 @@ def failure_lines(failures: list[Failure], *, nothing_else: bool) -> Iterator[st
         threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
         by_reason.setdefault(str(failure.error), []).append(f"{subject.engine} ({threads})")
     for reason, subjects in by_reason.items():
-        yield f"{', '.join(subjects)}: {reason}"
+        whose = "" if nothing_else and len(by_reason) == 1 else f"{', '.join(subjects)}: "
+        yield f"{whose}{reason}"

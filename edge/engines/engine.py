@@ -27,9 +27,9 @@ class Engine:
 
     def __init__(self, path: Path, choice: Choice, *, threads: int) -> None:
         """Load the model. Raises ModelError, saying what is wrong with the file or fit."""
-        make = interpreter_class(choice.name)
+        interpreter_of = interpreter_class(choice.name)
         try:
-            self._interpreter = make(model_path=str(path), num_threads=threads)
+            self._interpreter = interpreter_of(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         # An interpreter raises whatever its C++ does: RuntimeError, ValueError, even
         # UnicodeDecodeError while reading its own error message.
@@ -63,7 +63,7 @@ class Engine:
 
 
 def interpreter_class(name: str) -> Any:
-    """Return the Interpreter class of an engine. Raises EngineError when it cannot be loaded."""
+    """Import an engine, by its name in the YAML. Raises EngineError when it cannot be loaded."""
     try:
         return importlib.import_module(MODULES[name]).Interpreter
     except ImportError as error:

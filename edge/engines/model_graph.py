@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge.engines.macs import Shape, count_macs
 from edge.engines.model_summary import ModelSummary, TensorSummary
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ _DTYPES = (
     *("int4", "bfloat16", "int2", "uint4", "float8_e4m3fn", "float8_e5m2"),
 )
 
-# A table costs 10 and a number 1: room for 50,000 operators and tensors. The largest test
-# model spends 12,000; a file at the limit is refused within a second.
+# A table costs 10 and a number 1: room for 25,000 operators and tensors. The largest test
+# model spends 13,000; a file at the limit is refused within a second.
 _MAX_STEPS = 500_000
 _STEPS_PER_TABLE = 10
 _MAX_TEXT_BYTES = 1 << 20
 
+_MAIN = 0  # the subgraph that an interpreter runs; others are called by it, or not at all
+_LEFT_OUT = -1  # in place of an operator's optional tensor
 _NO_BUFFER = 0  # a tensor's buffer 0 says that it holds no constant
 
 
@@ -89,6 +92,28 @@ class _Tensor:
     dtype: str
     buffer: int
     variable: bool
+    shape: Shape
+    any_size: bool
+    """Some extent is only known once the model runs; `shape` is what the file holds instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    kind: _Kind
+    inputs: list[_Tensor | None]
+    outputs: list[_Tensor | None]
+
+    @property
+    def used(self) -> Iterator[_Tensor]:
+        return (tensor for tensor in self.inputs + self.outputs if tensor is not None)
+
+    @property
+    def macs(self) -> int | None:
+        inputs, outputs = (
+            [tensor.shape if tensor is not None else None for tensor in tensors]
+            for tensors in (self.inputs, self.outputs)
+        )
+        return count_macs(self.kind.name, inputs, outputs, custom=self.kind.custom)
 
 
 class _Graph:
@@ -114,20 +139,29 @@ class _Graph:
         ]
         operators: Counter[_Kind] = Counter()
         float_operators: Counter[str] = Counter()
+        macs: Counter[str] = Counter()
+        uncounted: Counter[str] = Counter()
+        any_size = False
         constants: set[int] = set()
         keeps_state = False
-        for subgraph in self._tables(model.SubgraphsLength(), model.Subgraphs):
+        for number, subgraph in enumerate(self._tables(model.SubgraphsLength(), model.Subgraphs)):
             tensors = [
                 self._tensor(tensor, buffers=len(buffer_sizes))
                 for tensor in self._tables(subgraph.TensorsLength(), subgraph.Tensors)
             ]
             constants.update(tensor.buffer for tensor in tensors if tensor.buffer != _NO_BUFFER)
             keeps_state |= any(tensor.variable for tensor in tensors)
-            for operator in self._tables(subgraph.OperatorsLength(), subgraph.Operators):
-                kind, used = self._operator(operator, kinds, tensors)
-                operators[kind] += 1
-                if any(_is_float(tensor.dtype) for tensor in used):
-                    float_operators[kind.name] += 1
+            for table in self._tables(subgraph.OperatorsLength(), subgraph.Operators):
+                operator = self._operator(table, kinds, tensors)
+                name = operator.kind.name
+                operators[operator.kind] += 1
+                if any(_is_float(tensor.dtype) for tensor in operator.used):
+                    float_operators[name] += 1
+                if number == _MAIN:
+                    counted = operator.macs
+                    macs[name] += counted or 0
+                    uncounted[name] += counted is None
+                    any_size |= any(tensor.any_size for tensor in operator.used)
 
         names: Counter[str] = Counter()
         for kind, count in operators.items():
@@ -135,7 +169,7 @@ class _Graph:
         builtin = {kind.name for kind in operators if not kind.custom}
         custom = {kind.name for kind in operators if kind.custom}
         known = STOCK_CUSTOM_OPERATORS | LITERT_CUSTOM_OPERATORS | {EDGETPU_OPERATOR}
-        main = model.Subgraphs(0)
+        main = model.Subgraphs(_MAIN)
         return ModelSummary(
             path=path,
             size_bytes=len(self._contents),
@@ -153,6 +187,10 @@ class _Graph:
             unknown_custom_ops=tuple(sorted(custom - known)),
             keeps_state=keeps_state or not builtin.isdisjoint(_STATE_OPERATORS),
             parameters_bytes=sum(buffer_sizes[index] for index in constants),
+            macs=sum(macs.values()),
+            macs_by_operator=_most_frequent_first(+macs),
+            uncounted_operators=_most_frequent_first(+uncounted),
+            any_size=any_size,
         )
 
     def _kind(self, code: Any) -> _Kind:
@@ -182,11 +220,15 @@ class _Graph:
             raise Damage(f"is damaged or newer than this program: a tensor has the type {number}")
         if buffer != _NO_BUFFER and buffer >= buffers:
             raise Damage(f"is damaged: a tensor uses the buffer {buffer} of {buffers}")
-        return _Tensor(_DTYPES[number], buffer, bool(tensor.IsVariable()))
+        return _Tensor(
+            dtype=_DTYPES[number],
+            buffer=buffer,
+            variable=bool(tensor.IsVariable()),
+            shape=tuple(self._numbers(tensor.ShapeAsNumpy())),
+            any_size=-1 in self._numbers(tensor.ShapeSignatureAsNumpy()),
+        )
 
-    def _operator(
-        self, operator: Any, kinds: list[_Kind], tensors: list[_Tensor]
-    ) -> tuple[_Kind, list[_Tensor]]:
+    def _operator(self, operator: Any, kinds: list[_Kind], tensors: list[_Tensor]) -> _Operator:
         index = int(operator.OpcodeIndex())
         if index >= len(kinds):
             raise Damage(f"is damaged: an operator is of the kind {index} of {len(kinds)}")
@@ -199,10 +241,17 @@ class _Graph:
         for options in (operator.BuiltinOptions(), operator.BuiltinOptions2()):
             if options is not None:
                 self._check_end(options)
-        used = self._numbers(operator.InputsAsNumpy()) + self._numbers(operator.OutputsAsNumpy())
-        if any(not -1 <= number < len(tensors) for number in used):
+        inputs, outputs = (
+            self._numbers(indices)
+            for indices in (operator.InputsAsNumpy(), operator.OutputsAsNumpy())
+        )
+        if any(not _LEFT_OUT <= number < len(tensors) for number in inputs + outputs):
             raise Damage("is damaged: an operator uses a tensor that is not there")
-        return kinds[index], [tensors[number] for number in used if number != -1]  # -1: left out
+        return _Operator(
+            kinds[index],
+            [tensors[number] if number != _LEFT_OUT else None for number in inputs],
+            [tensors[number] if number != _LEFT_OUT else None for number in outputs],
+        )
 
     def _ends(self, subgraph: Any, indices: Any) -> tuple[TensorSummary, ...]:
         return tuple(self._end(subgraph, index) for index in self._numbers(indices))

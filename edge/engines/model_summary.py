@@ -56,3 +56,15 @@ class ModelSummary:
     """Holds variables, so the same input twice need not give the same output."""
     parameters_bytes: int
     """Size of the constants that tensors refer to: weights, biases, tables."""
+    macs: int
+    """Multiply-accumulates of one forward pass: the sum of `macs_by_operator`.
+
+    Of the first subgraph, at the shapes in the file; see `any_size` and `uncounted_operators`.
+    """
+    macs_by_operator: dict[str, int]
+    """Those operators of the first subgraph that have any, most first."""
+    uncounted_operators: dict[str, int]
+    """How many operators of the first subgraph are missing in `macs`: custom ones, control flow,
+    those whose shapes the file does not tell."""
+    any_size: bool
+    """A tensor's extent is only known once the model runs; `macs` takes the file's, mostly 1."""

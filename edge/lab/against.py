@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge.errors import ConfigError
 from edge.lab.report import InputSize, Part
-from edge.lab.statistics import FEWEST_SLICES, ratio
+from edge.lab.statistics import FEWEST_SLICES, Both, ratio
 from edge.lab.table import WORDS, Table, ms, subject_cells, subject_header
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ class Against(Part):
     at: str
     """When the saved ones were measured."""
     differences: list[str]
-    """What else is not as it was then: each of them may be the cause, instead of what changed."""
+    """What else is not as it was then, and may be the cause of a change."""
+    control: float | None
+    """now / then of the control: above 1 the machine itself was slower now.
+
+    Null where the processor or Python is another: then it is no control.
+    """
     changes: list[Change]
 
 
@@ -66,11 +71,28 @@ def against(now: Report, then: Report) -> Against:
     before = {subject.key: subject for subject in then.subjects}
     pairs = [(each, before[each.key]) for each in now.subjects if each.key in before]
     differences = list(dict.fromkeys(_differences(now, then, pairs)))
-    return Against(at=then.at, differences=differences, changes=[_change(*pair) for pair in pairs])
+    control = _control(now, then)
+    return Against(
+        at=then.at,
+        differences=differences,
+        control=control
+        and round(statistics.median(control.now) / statistics.median(control.then), 4),
+        changes=[_change(*pair, control) for pair in pairs],
+    )
 
 
-def _change(now: SubjectReport, then: SubjectReport) -> Change:
-    found = ratio(now.slice_p50_ms, then.slice_p50_ms)
+def _control(now: Report, then: Report) -> Both | None:
+    """Return the control's slices, where it did the same work on the same processor."""
+    one, other = now.machine, then.machine
+    if (one.cpu, one.python) != (other.cpu, other.python):
+        return None
+    if not now.control_ms or not then.control_ms:
+        return None
+    return Both(now.control_ms, then.control_ms)
+
+
+def _change(now: SubjectReport, then: SubjectReport, control: Both | None) -> Change:
+    found = ratio(Both(now.slice_p50_ms, then.slice_p50_ms), control)
     now_p50_ms, then_p50_ms = map(statistics.median, (now.slice_p50_ms, then.slice_p50_ms))
     sure = found is not None and found.can_tell
     return Change(

@@ -85,8 +85,9 @@ def measure(
 ) -> tuple[list[Run], list[Failure]]:
     """Measure all subjects in turns; return those that lasted and those that failed.
 
-    All are loaded first and stay loaded, so their memory must fit together. `on_slice` is called
-    after each slice.
+    The control, which has to be among the subjects where it is wanted, takes its turns like any
+    other. All are loaded first and stay loaded, so their memory must fit together. `on_slice` is
+    called after each slice.
     """
     failures: list[Failure] = []
     with contextlib.ExitStack() as stack:

@@ -88,7 +88,7 @@ def ranking_table(report: Report, ranking: Ranking) -> Table:
     for each in ranking.ranks:
         subject = subjects[each.digest, each.engine, each.threads, each.input_size]
         rows.append(_row(subject, models[subject.digest], pareto=each.pareto))
-    header = ["", "model", "file MB", "operators", "input", "engine", "threads"]
+    header = ["", "model", "file MB", "operators", "MMACs", "input", "engine", "threads"]
     header += ["accuracy", "P50", "P99", "RSS MB"]
     return Table(header, rows, left=WORDS | {""})
 
@@ -100,6 +100,7 @@ def _row(subject: SubjectReport, model: ModelReport, *, pareto: bool) -> list[st
         subject.model,
         megabytes(model.size_bytes),
         str(model.operators),
+        f"{'>' if model.uncounted_operators else ''}{model.macs / 1e6:.1f}",
         ", ".join(subject.inputs),
         subject.engine,
         str(subject.threads),

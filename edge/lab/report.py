@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edge.lab.machine import Machine
 from edge.lab.statistics import histogram_ns
+from edge.lab.subject import CONTROL
 from edge.latency.hdr_codec import decode, encode
 
 if TYPE_CHECKING:
@@ -103,12 +104,18 @@ class Accuracy(Part):
 
 
 class ModelReport(Part):
-    """What a model is, without running it; and its accuracy, where pictures were given."""
+    """What a model is, by its file; and its accuracy, where pictures were given."""
 
     file: str
     digest: str
     size_bytes: int
+    inputs: list[str]
+    """As the file has them."""
     operators: int
+    macs: int
+    """Multiply-accumulates of one forward pass, at the shapes in the file."""
+    uncounted_operators: int
+    """How many operators are missing in `macs`."""
     accuracy: Accuracy | None = None
 
 
@@ -134,6 +141,8 @@ class Report(Part):
     seconds: float
     slice_s: float
     machine: Machine
+    control_ms: list[Annotated[float, Field(gt=0)]]
+    """What the control took in each of its slices, on average: how fast the machine itself was."""
     models: list[ModelReport]
     subjects: list[SubjectReport]
     failures: list[FailureReport]
@@ -168,8 +177,16 @@ def make_report(
         seconds=plan.seconds,
         slice_s=plan.slice_s,
         machine=machine,
+        control_ms=[
+            round(float(np.mean(each)) / 1e6, 6)
+            for run in runs
+            if run.subject == CONTROL
+            for each in run.slices_ns
+        ],
         models=models,
-        subjects=[report_run(run, digests[run.subject.model]) for run in runs],
+        subjects=[
+            report_run(run, digests[run.subject.model]) for run in runs if run.subject != CONTROL
+        ],
         failures=[report_failure(failure) for failure in failures],
     )
 
@@ -217,7 +234,10 @@ def report_model(summary: ModelSummary, accuracy: Accuracy | None = None) -> Mod
         file=summary.path.name,
         digest=summary.sha256,
         size_bytes=summary.size_bytes,
+        inputs=[f"{tensor.dtype} {list(tensor.shape)}" for tensor in summary.inputs],
         operators=sum(summary.operators.values()),
+        macs=summary.macs,
+        uncounted_operators=sum(summary.uncounted_operators.values()),
         accuracy=accuracy,
     )
 

@@ -28,8 +28,15 @@ def histogram_ns(samples_ns: Sequence[NDArray[np.int64]]) -> Histogram:
     return histogram
 
 
+class Both(NamedTuple):
+    """The same quantity in two runs: one value a slice, in the order they were measured."""
+
+    now: Sequence[float]
+    then: Sequence[float]
+
+
 class Ratio(NamedTuple):
-    """A ratio of two medians with its 95 % interval."""
+    """How two runs compare, now / then, and the 95 % interval of it."""
 
     value: float
     low: float
@@ -41,24 +48,31 @@ class Ratio(NamedTuple):
         return not self.low <= 1 <= self.high
 
 
-def ratio(now: Sequence[float], then: Sequence[float]) -> Ratio | None:
-    """Return now / then from the medians of their slices; None where there are too few slices.
+def ratio(subject: Both, control: Both | None = None) -> Ratio | None:
+    """Return now / then of the medians of slices; None where there are too few slices.
 
-    The value is the ratio of the medians of slice medians. The interval is the percentile
-    bootstrap's (B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13):
-    slices, not single invokes, are drawn anew, because what disturbs a machine lasts longer than
-    an invoke and hits neighbouring ones together.
+    The interval is the percentile bootstrap's (B. Efron, R. Tibshirani, An Introduction to the
+    Bootstrap, 1993, chapter 13). Slices, not single invokes, are drawn anew: what disturbs a
+    machine lasts longer than an invoke and hits neighbours together.
+
+    Slices know nothing of what differed between the two runs all the time, such as a machine
+    busier or clocked lower in one of them. The control knows: a fixed piece of work measured in
+    both. The interval spans the ratio as it is and the ratio divided by the control's.
     """
-    if min(len(now), len(then)) < FEWEST_SLICES:
+    if min(map(len, (*subject, *(control or ())))) < FEWEST_SLICES:
         return None
     generator = np.random.default_rng(SEED)
-    ratios = _medians_of_resamples(now, generator) / _medians_of_resamples(then, generator)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return Ratio(float(np.median(now) / np.median(then)), float(low), float(high))
+    plain = _resampled(subject, generator)
+    spans = [plain] if control is None else [plain, plain / _resampled(control, generator)]
+    ends = [np.percentile(span, [2.5, 97.5]) for span in spans]
+    value = float(np.median(subject.now) / np.median(subject.then))
+    return Ratio(value, float(min(low for low, _ in ends)), float(max(high for _, high in ends)))
 
 
-def _medians_of_resamples(
-    slices: Sequence[float], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    drawn = generator.choice(np.asarray(slices), (RESAMPLES, len(slices)))
-    return np.asarray(np.median(drawn, axis=1))
+def _resampled(both: Both, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return the ratio of medians for each of many draws of the slices."""
+    now, then = (
+        np.median(generator.choice(np.asarray(each), (RESAMPLES, len(each))), axis=1)
+        for each in both
+    )
+    return np.asarray(now / then)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,6 @@ from edge.supervisor.trial import hear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,10 @@ class Subject:
         size = " at {}x{}".format(*self.input_size) if self.input_size else ""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"{self.model.name}{size} on {self.engine}, {threads}"
+
+
+CONTROL = Subject(Path("the control"), "control", "", 1)
+"""Runs along in every bench: what it takes longer, the machine was slower."""
 
 
 def combine(

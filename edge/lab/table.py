@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,8 +98,8 @@ def megabytes(size_bytes: int) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Return milliseconds to about four digits; a dash where there is no value."""
+    """Return milliseconds to four digits; a dash where there is no value."""
     if value is None:
         return "-"
-    decimals = 4 if value < 1 else 3 if value < 10 else 2 if value < 100 else 1  # noqa: PLR2004
-    return f"{value:.{decimals}f}"
+    magnitude = math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(0, 3 - magnitude)}f}"

@@ -27,21 +27,21 @@ ENVIRONMENT = {
 }
 
 
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module's `main` in a Python of its own."""
+    path = [folder or str(Path.cwd()) for folder in sys.path]
+    return [sys.executable, "-c", BOOTSTRAP.format(path=path, module=module), *arguments]
+
+
 class ChildProcess:
     """A Python process of ours, our end of the socket it was born with, and what it prints."""
 
     def __init__(self, module: str) -> None:
         """Start `main()` of a module, with the descriptor of its end in `sys.argv[1]`."""
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = [folder or str(Path.cwd()) for folder in sys.path]
         with theirs:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    BOOTSTRAP.format(path=path, module=module),
-                    str(theirs.fileno()),
-                ],
+                python_command(module, str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from typing import Any
 import flatbuffers
 import tflite
 
-CUSTOM, ABS = 32, 101
+FULLY_CONNECTED, CUSTOM, ABS, WHILE = 9, 32, 101, 119
 """Codes of builtin operators."""
 
 
@@ -23,11 +23,15 @@ def hand_made(  # noqa: PLR0915 - one table after another
     operators: int = 1,
     description: str = "hand-made",
     behind: tuple[int, int] | None = None,
+    reads: tuple[int, ...] = (0, -1),
+    shape: tuple[int, ...] = (1, 4),
+    signature: tuple[int, ...] = (),
 ) -> bytes:
     """Return a model whose one kind of operator reads the tensor "a" and writes "b".
 
     `subgraphs` and `operators` repeat references to one and the same table; `behind` is offset
-    and size of data outside the flatbuffer.
+    and size of data outside the flatbuffer. `reads` are the operator's inputs by number; both
+    tensors have the same shape.
     """
     builder = flatbuffers.Builder(1024)
 
@@ -62,16 +66,19 @@ def hand_made(  # noqa: PLR0915 - one table after another
     tensors = []
     for name in ("a", "b"):
         label = builder.CreateString(name)
-        shape = integers(tflite.TensorStartShapeVector, [1, 4])
+        extents = integers(tflite.TensorStartShapeVector, list(shape))
+        sizes = integers(tflite.TensorStartShapeSignatureVector, list(signature))
         tflite.TensorStart(builder)
         tflite.TensorAddName(builder, label)
-        tflite.TensorAddShape(builder, shape)
+        tflite.TensorAddShape(builder, extents)
+        if signature:
+            tflite.TensorAddShapeSignature(builder, sizes)
         tflite.TensorAddType(builder, tensor_type)
         tflite.TensorAddBuffer(builder, 1 if behind else 0)
         tflite.TensorAddIsVariable(builder, variable)
         tensors.append(tflite.TensorEnd(builder))
 
-    inputs = integers(tflite.OperatorStartInputsVector, [0, -1])
+    inputs = integers(tflite.OperatorStartInputsVector, list(reads))
     outputs = integers(tflite.OperatorStartOutputsVector, [1])
     tflite.OperatorStart(builder)
     tflite.OperatorAddInputs(builder, inputs)
