@@ -95,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
     from edge.supervisor.clock import utc
 
     plan = _plan(args)
+    _check_folders(args.plot, args.save)
     if args.pipeline:
         return bench_pipeline.run(args, _sizes(args.input_size), plan.seconds)
     engines, threads, sizes = _engines(args), _threads(args), _sizes(args.input_size)
-    _check_folders(args.plot, args.save)
     models = _read_models(args)
     then = saved.load(args.against) if args.against is not None else None
     if then is not None:

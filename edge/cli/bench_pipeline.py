@@ -1,6 +1,7 @@
 """`edge bench --pipeline`: what the whole loop costs beside the forward pass it is made for."""
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
 
     from edge.config.device import Device
     from edge.config.pipeline import Pipeline
+    from edge.lab.loop_against import LoopAgainst
     from edge.lab.loop_report import LoopReport
     from edge.lab.table import Table
 
-NOT_WITH_IT = ("compare", "engine", "threads", "plot", "save", "against", "images", "labels")
+NOT_WITH_IT = ("compare", "engine", "threads", "plot", "images", "labels")
 MOST_WORDS = 2  # CONFIG and NAME
 
 
@@ -22,6 +24,8 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
     """Measure and print. `args` are those of `edge bench`."""
     from edge.cli.progress import progress
     from edge.config.load import load
+    from edge.lab import saved
+    from edge.lab.loop_against import against_loops, refuse_another_pace
     from edge.lab.loop_bench import LoopPlan, measure_loops
     from edge.lab.loop_report import make_loop_report
     from edge.lab.machine import this_machine
@@ -36,16 +40,25 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
         raise ConfigError("--pipeline takes a device YAML and, for one of them, a pipeline's name")
     device = load(args.models[0])
     plan = LoopPlan(seconds, args.rate)
+    then = saved.load_loops(args.against) if args.against is not None else None
+    if then is not None:
+        refuse_another_pace(then, args.against, rate_hz=args.rate)
     loads = [_pipelines(device, args, size) for size in sizes]
     cases = []
     with progress("measuring", len(loads) * 2 * plan.turns) as advance:
         for pipelines in loads:
             cases += measure_loops(pipelines, plan, device=device.device, on_turn=advance)
     report = make_loop_report(cases, plan, at=utc(), machine=this_machine())
+    if args.save is not None:
+        saved.save(report, args.save)
+    found = against_loops(report, then) if then is not None else None
     if args.json:
-        print(report.model_dump_json())
-    else:
-        _show(report, markdown=args.markdown)
+        whole = report.model_dump(mode="json")
+        print(json.dumps(whole | ({"against": found.model_dump(mode="json")} if found else {})))
+        return 0
+    _show(report, markdown=args.markdown)
+    if found is not None:
+        _show_changes(found, markdown=args.markdown)
     return 0
 
 
@@ -92,6 +105,18 @@ def _show(report: "LoopReport", *, markdown: bool) -> None:
         _put(figures_table(case), markdown=markdown)
     print("\nthe loop / the forward pass alone: median of the turns' ratios (least to greatest)")
     _put(ratios_table(report), markdown=markdown)
+
+
+def _show_changes(found: "LoopAgainst", *, markdown: bool) -> None:
+    from edge.lab.loop_against import loop_against_table
+
+    print(f"\nnow / then, P50 of capture to result, against {found.at}:")
+    if found.changes:
+        _put(loop_against_table(found), markdown=markdown)
+    else:
+        print("none of these pipelines was measured over this source then")
+    for difference in found.differences:
+        print(f"not the same as then: {difference}")
 
 
 def _put(table: "Table", *, markdown: bool) -> None:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge.lab.machine import Machine
     from edge.lab.report import Report, SubjectReport
 
+COMPARISON_HEADER = ("then P50", "now P50", "now / then", "95 %", "")
+FEW = f"under {FEWEST_SLICES} slices"
 
-class Change(Part):
-    """One subject, now and then."""
 
-    model: str
-    engine: str
-    threads: int
-    input_size: InputSize | None
+class Comparison(Part):
+    """One quantity, now and then."""
+
     then_p50_ms: float
     """Median of the slices' medians, as `now_p50_ms`."""
     now_p50_ms: float
@@ -33,6 +33,15 @@ class Change(Part):
     """The ends of the ratio's 95 % interval; null where there are too few slices for one."""
     high: float | None
     verdict: Literal["faster", "slower", "cannot tell"]
+
+
+class Change(Comparison):
+    """One subject, now and then."""
+
+    model: str
+    engine: str
+    threads: int
+    input_size: InputSize | None
 
 
 class Against(Part):
@@ -92,14 +101,21 @@ def _control(now: Report, then: Report) -> Both | None:
 
 
 def _change(now: SubjectReport, then: SubjectReport, control: Both | None) -> Change:
-    found = ratio(Both(now.slice_p50_ms, then.slice_p50_ms), control)
-    now_p50_ms, then_p50_ms = map(statistics.median, (now.slice_p50_ms, then.slice_p50_ms))
-    sure = found is not None and found.can_tell
     return Change(
         model=now.model,
         engine=now.engine,
         threads=now.threads,
         input_size=now.input_size,
+        **compare(Both(now.slice_p50_ms, then.slice_p50_ms), control).model_dump(),
+    )
+
+
+def compare(medians_ms: Both, control: Both | None) -> Comparison:
+    """Compare the medians of slices, now and then."""
+    found = ratio(medians_ms, control)
+    now_p50_ms, then_p50_ms = map(statistics.median, medians_ms)
+    sure = found is not None and found.can_tell
+    return Comparison(
         then_p50_ms=then_p50_ms,
         now_p50_ms=now_p50_ms,
         ratio=round(now_p50_ms / then_p50_ms, 4),
@@ -112,29 +128,35 @@ def _change(now: SubjectReport, then: SubjectReport, control: Both | None) -> Ch
 def _differences(
     now: Report, then: Report, pairs: list[tuple[SubjectReport, SubjectReport]]
 ) -> Iterator[str]:
-    for fact in ("cpu", "cores", "machine", "kernel", "governor", "python"):
-        ours, theirs = getattr(now.machine, fact), getattr(then.machine, fact)
-        if ours != theirs:
-            yield f"{fact}: {theirs} then, {ours} now"
+    yield from machine_differences(now.machine, then.machine)
     for ours, theirs in pairs:
         if ours.engine_version != theirs.engine_version:
             yield f"{ours.engine}: {theirs.engine_version} then, {ours.engine_version} now"
 
 
+def machine_differences(now: Machine, then: Machine) -> Iterator[str]:
+    """Say what of the machine is not as it was."""
+    for fact in ("cpu", "cores", "machine", "kernel", "governor", "python"):
+        ours, theirs = getattr(now, fact), getattr(then, fact)
+        if ours != theirs:
+            yield f"{fact}: {theirs} then, {ours} now"
+
+
 def against_table(report: Report, found: Against) -> Table:
     """Return the ratios as a table."""
-    header = [*subject_header(report.subjects), "then P50", "now P50", "now / then", "95 %", ""]
+    header = [*subject_header(report.subjects), *COMPARISON_HEADER]
     rows = [
         [
             *subject_cells(change, report.subjects),
-            ms(change.then_p50_ms),
-            ms(change.now_p50_ms),
-            f"{change.ratio:.3f}",
-            f"{change.low:.3f} to {change.high:.3f}"
-            if change.low is not None
-            else f"under {FEWEST_SLICES} slices",
-            change.verdict,
+            *comparison_cells(change),
         ]
         for change in found.changes
     ]
     return Table(header, rows, left=WORDS | {"95 %", ""})
+
+
+def comparison_cells(each: Comparison) -> list[str]:
+    """Return what stands under `COMPARISON_HEADER`."""
+    interval = f"{each.low:.3f} to {each.high:.3f}" if each.low is not None else FEW
+    times = (ms(each.then_p50_ms), ms(each.now_p50_ms))
+    return [*times, f"{each.ratio:.3f}", interval, each.verdict]

@@ -64,7 +64,9 @@ class Case:
     def ratios(self) -> list[float]:
         """Loop / bare, P50, turn by turn."""
         pairs = zip(self.loop, self.bare, strict=True)
-        return [loop.latency.percentile(50) / bare.p50_ns for loop, bare in pairs if loop.answered]
+        return [
+            loop.latency.percentile(50) / bare.p50_ns for loop, bare in pairs if loop.latency.count
+        ]
 
     @property
     def throughput_ratios(self) -> list[float]:

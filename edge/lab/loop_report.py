@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from edge.lab.loop_run import Tally
 from edge.lab.machine import Machine
-from edge.lab.report import Latency, Part, latency_of
+from edge.lab.report import HdrHistogram, Latency, Part, latency_of
 from edge.lab.sources import describe
 from edge.lab.statistics import histogram_ns
 from edge.lab.table import Table, ms
@@ -60,10 +62,12 @@ class LoopCase(Part):
     p50_ratio: Spread | None
     throughput_ratio: Spread | None
     """Null where the source sets the pace of both."""
-    turn_p50_ratios: list[float]
-    hdr_ns: str
+    turn_p50_ms: list[Annotated[float, Field(gt=0)]]
+    """The median of each turn of the loop in which a frame was answered."""
+    bare_turn_p50_ms: list[Annotated[float, Field(gt=0)]]
+    hdr_ns: HdrHistogram | None
     """Capture to result, an HdrHistogram of nanoseconds in V2 compressed encoding, base64."""
-    bare_hdr_ns: str
+    bare_hdr_ns: HdrHistogram
 
 
 class LoopReport(Part):
@@ -124,8 +128,11 @@ def _report_case(case: Case) -> LoopCase:
         cpu_ms_a_frame=round(total.cpu_ms, 4),
         p50_ratio=_spread(case.ratios),
         throughput_ratio=None if case.pace_hz else _spread(case.throughput_ratios),
-        turn_p50_ratios=[round(each, 4) for each in case.ratios],
-        hdr_ns=encode(total.latency),
+        turn_p50_ms=[
+            round(turn.latency.percentile(50) / 1e6, 6) for turn in case.loop if turn.latency.count
+        ],
+        bare_turn_p50_ms=[round(turn.p50_ns / 1e6, 6) for turn in case.bare],
+        hdr_ns=encode(total.latency) if total.latency.count else None,
         bare_hdr_ns=encode(bare),
     )
 

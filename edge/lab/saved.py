@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge.errors import ConfigError
+from edge.lab.loop_report import LoopReport
 from edge.lab.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT, VERSION = "edge-bench", 1
+VERSION = 1
 MAX_BYTES = 64 << 20
+
+R = TypeVar("R", Report, LoopReport)
 
 
 class _Head(BaseModel):
@@ -26,7 +29,7 @@ class _Head(BaseModel):
     version: int
 
 
-def save(report: Report, path: Path) -> None:
+def save(report: Report | LoopReport, path: Path) -> None:
     """Write the report; whoever reads meanwhile finds the old file or the new one, whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -38,6 +41,15 @@ def save(report: Report, path: Path) -> None:
 
 def load(path: Path) -> Report:
     """Read a saved report. Raises ConfigError, saying what is wrong with the file."""
+    return _load(path, Report, "edge-bench")
+
+
+def load_loops(path: Path) -> LoopReport:
+    """Read a saved report of `--pipeline`, as `load` does."""
+    return _load(path, LoopReport, "edge-bench-pipeline")
+
+
+def _load(path: Path, kind: type[R], wanted: str) -> R:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
@@ -49,7 +61,7 @@ def load(path: Path) -> Report:
         head = _Head.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(f"{path}: is no bench saved with --save: {_first(error)}") from error
-    if head.format != FORMAT:
+    if head.format != wanted:
         raise ConfigError(f"{path}: is no bench saved with --save: its format is {head.format!r}")
     if head.version != VERSION:
         raise ConfigError(
@@ -57,7 +69,7 @@ def load(path: Path) -> Report:
             "measure again"
         )
     try:
-        return Report.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(f"{path}: is damaged: {_first(error)}") from error
 

@@ -11,7 +11,9 @@ from commands import edge
 
 from edge.config.load import load
 from edge.config.pipeline import Pipeline
-from edge.errors import SourceError
+from edge.errors import ConfigError, SourceError
+from edge.lab import saved
+from edge.lab.loop_against import against_loops, loop_against_table, refuse_another_pace
 from edge.lab.loop_bench import LoopPlan, measure_loops
 from edge.lab.loop_report import figures_table, make_loop_report, ratios_table
 from edge.lab.machine import this_machine
@@ -54,6 +56,7 @@ def test_as_fast_as_possible_both_throughputs_are_compared() -> None:
         assert 0 < case.p50_ratio.low <= case.p50_ratio.median <= case.p50_ratio.high
         assert case.throughput_ratio is not None
         assert case.throughput_ratio.high < 1, "the forward pass is a part of the loop"
+        assert case.hdr_ns is not None
         assert decode(case.hdr_ns).count == case.answered
         assert decode(case.bare_hdr_ns).count == case.bare_ms.count
         assert [row[0].strip() for row in figures_table(case).rows][2:] == list(STAGES)
@@ -132,3 +135,39 @@ def test_tables_are_printed_for_people() -> None:
     assert plain[1].startswith("bare forward pass ")
     assert plain[2].startswith("capture to result ")
     assert "synthetic 64x48, as fast as possible" in ratios_table(report).markdown()
+
+
+def test_a_saved_run_is_compared_with_its_spread(tmp_path: Path) -> None:
+    plan = LoopPlan(0.2, turns=1)
+    cases = measure_loops({"a": pipeline()}, plan, device=None, on_turn=lambda: None)
+    report = make_loop_report(cases, plan, at="then", machine=this_machine())
+    saved.save(report, tmp_path / "saved.json")
+    then = saved.load_loops(tmp_path / "saved.json")
+    assert then == report
+    refuse_another_pace(then, tmp_path, rate_hz=None)
+    with pytest.raises(ConfigError, match="was measured without --rate"):
+        refuse_another_pace(then, tmp_path, rate_hz=30)
+    with pytest.raises(ConfigError, match="its format is 'edge-bench-pipeline'"):
+        saved.load(tmp_path / "saved.json")
+
+    case = report.cases[0].model_copy(
+        update={"turn_p50_ms": [1.0] * 10, "bare_turn_p50_ms": [0.5] * 10}
+    )
+    slower = case.model_copy(update={"turn_p50_ms": [1.2] * 10})
+    one, other = (report.model_copy(update={"cases": [each]}) for each in (case, slower))
+    (change,) = against_loops(other, one).changes
+    assert (change.ratio, change.low, change.high, change.verdict) == (1.2, 1.2, 1.2, "slower")
+    throttled = slower.model_copy(update={"bare_turn_p50_ms": [0.6] * 10})
+    (change,) = against_loops(report.model_copy(update={"cases": [throttled]}), one).changes
+    assert change.verdict == "cannot tell", "the forward pass alone was slower in the same measure"
+
+    another = slower.model_copy(update={"threads": 2, "digest": "ab"})
+    found = against_loops(report.model_copy(update={"cases": [another]}), one)
+    engine = f"litert {case.engine_version}"
+    assert found.differences == [
+        "a: the model was another one",
+        f"a: {engine}, 1 thread then, {engine}, 2 threads now",
+    ]
+    assert [row[0] for row in loop_against_table(found).rows] == ["a"]
+    renamed = slower.model_copy(update={"pipeline": "b"})
+    assert not against_loops(report.model_copy(update={"cases": [renamed]}), one).changes
