@@ -8,9 +8,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-# What names the machine best comes first: ARM's `model name` is only the core's, and its
-# `Model` and `Hardware` lines are the board's.
-CPUINFO_KEYS = ("Model", "model name", "Hardware")
 CPUINFO = Path("/proc/cpuinfo")
 DEVICE_TREE = Path("/proc/device-tree/model")
 
@@ -21,6 +18,7 @@ class Cpu(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
+    """The board's name where it has one (Raspberry Pi 4 Model B Rev 1.4), and the processor's."""
     cores: int
 
     def __str__(self) -> str:
@@ -35,8 +33,10 @@ def this_cpu() -> Cpu:
 def _model() -> str:
     lines = (line.partition(":") for line in _text(CPUINFO).splitlines())
     told = {key.strip(): value.strip() for key, _, value in lines}
-    named = [told[key] for key in CPUINFO_KEYS if told.get(key)]
-    return next(iter([*named, _text(DEVICE_TREE).strip("\0\n ")]), "") or platform.machine()
+    # 32-bit ARM tells the board in capitals; `model` in small letters is a number of x86's.
+    board = _text(DEVICE_TREE).strip(" \0\n") or told.get("Model") or told.get("Hardware")
+    names = [name for name in (board, told.get("model name")) if name]
+    return ", ".join(names) or platform.machine()
 
 
 def _text(path: Path) -> str:

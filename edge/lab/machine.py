@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-CPUINFO = Path("/proc/cpuinfo")
-BOARD = Path("/proc/device-tree/model")
+from edge.engines.cpu import this_cpu
+
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -19,7 +19,7 @@ class Machine(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: str
-    """The board's name where it has one (Raspberry Pi 4 Model B Rev 1.4), and the processor's."""
+    """The board's name where it has one, and the processor's."""
     machine: str
     cores: int
     """Those this process may use."""
@@ -40,7 +40,7 @@ class Machine(BaseModel):
 def this_machine() -> Machine:
     """Return the facts of the machine this runs on."""
     return Machine(
-        cpu=_cpu(),
+        cpu=this_cpu().model,
         machine=platform.machine(),
         cores=usable_cores(),
         kernel=platform.release(),
@@ -52,13 +52,6 @@ def this_machine() -> Machine:
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _cpu() -> str:
-    fields = (line.partition(":") for line in _read(CPUINFO).splitlines())
-    processor = next((value.strip() for key, _, value in fields if key.strip() == "model name"), "")
-    names = [name for name in (_read(BOARD), processor) if name]
-    return ", ".join(names) or platform.machine()
 
 
 def _read(path: Path) -> str:

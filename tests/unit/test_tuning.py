@@ -210,8 +210,13 @@ CPUINFO = {
     "x86": ("processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n", "", "AMD EPYC"),
     "Pi, 32 bit": (
         "model name\t: ARMv7 Processor rev 3 (v7l)\nModel\t\t: Raspberry Pi 4 Model B Rev 1.4\n",
-        "Raspberry Pi 4 Model B Rev 1.4\0",
-        "Raspberry Pi 4 Model B Rev 1.4",
+        "",
+        "Raspberry Pi 4 Model B Rev 1.4, ARMv7 Processor rev 3 (v7l)",
+    ),
+    "Pi, 64 bit": (
+        "processor\t: 0\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
+        "Raspberry Pi 5 Model B Rev 1.0\0",
+        "Raspberry Pi 5 Model B Rev 1.0",
     ),
     "a board of which only the device tree tells": (
         "processor\t: 0\nCPU part\t: 0xd08\n",
