@@ -34,6 +34,7 @@ START_LIMIT_S = 120.0  # loading a large model on a slow card
 FIRST_FRAME_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 TICK_S = 0.05
+READ_AT_ONCE = 256  # records, before the others have their turn
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,6 +50,10 @@ class Tally:
     seconds: float = 0.0
     cpu_s: float = 0.0
     answered: int = 0
+    intervals: int = 0
+    """From one answer to the next within a turn, and how long they took together."""
+    span_ns: int = 0
+    _last_ns: int = 0
     late: int = 0
     """Answered, but after their deadline."""
     failed: int = 0
@@ -69,6 +74,10 @@ class Tally:
             self.dropped["deadline"] += 1
             return
         self.answered += 1
+        if self._last_ns:
+            self.intervals += 1
+            self.span_ns += record.decoded_ns - self._last_ns
+        self._last_ns = record.decoded_ns
         self.late += total_ns > self.deadline_ms * 1e6
         for stage, spent_ns in stages_ns.items():
             self.stages[stage].record(spent_ns)
@@ -78,6 +87,8 @@ class Tally:
         self.seconds += other.seconds
         self.cpu_s += other.cpu_s
         self.answered += other.answered
+        self.intervals += other.intervals
+        self.span_ns += other.span_ns
         self.late += other.late
         self.failed += other.failed
         self.dropped.update(other.dropped)
@@ -87,8 +98,8 @@ class Tally:
 
     @property
     def fps(self) -> float:
-        """Frames answered a second."""
-        return self.answered / self.seconds if self.seconds else 0.0
+        """Frames answered a second, by the time between answers: turns are short."""
+        return self.intervals * 1e9 / self.span_ns if self.span_ns else 0.0
 
     @property
     def cpu_ms(self) -> float:
@@ -133,6 +144,8 @@ class LoopWorker:
         """The last one since a frame was answered: from here on it is warm."""
         self.seen = 0
         """Frames that came to an end, counted or not."""
+        self.busy = False
+        """Whether a forward pass was under way when it was last heard."""
         self.why_lost = ""
         """Why its source does not deliver at the moment."""
         self.over = False
@@ -182,7 +195,10 @@ class LoopWorker:
     def read_wire(self) -> bool:
         """Take in what it has sent; False when its end is closed."""
         try:
-            while (record := self.process.wire.receive()) is not None:
+            for _ in range(READ_AT_ONCE):
+                record = self.process.wire.receive()
+                if record is None:
+                    break
                 self._take(record)
         except ConnectionError:
             self.over = True
@@ -204,6 +220,7 @@ class LoopWorker:
                 self._tally.take(record)
         elif isinstance(record, Beat):
             self.beat = record if self.seen else None
+            self.busy = record.busy_since_ns > 0
         elif isinstance(record, Ready):
             self.ready = record
         elif isinstance(record, Note):
@@ -252,14 +269,19 @@ class LoopRun:
         `patient` after a while.
         """
         self._hear(lambda: worker.ready is not None, START_LIMIT_S)
+        path = worker.options.model.path
         if worker.ready is None:
-            path = worker.options.model.path
-            raise ModelError(f"{path}: is not loaded after {START_LIMIT_S:g} s")
+            worker.error = ModelError(f"{path}: is not loaded after {START_LIMIT_S:g} s")
+            raise worker.error
 
         def there() -> bool:
             return worker.beat is not None or (bool(worker.why_lost) and not patient)
 
         self._hear(there, FIRST_FRAME_LIMIT_S)
+        if worker.beat is None and worker.busy:
+            limit = f"{FIRST_FRAME_LIMIT_S:g} s"
+            worker.error = ModelError(f"{path}: one forward pass takes more than {limit}")
+            raise worker.error
         if worker.beat is None:
             why = worker.why_lost or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
             raise SourceError(f"pipeline {worker.name}: {why}")

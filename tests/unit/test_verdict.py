@@ -163,6 +163,13 @@ def test_turns_add_up() -> None:
     assert total.stages["inference"].count == 3
 
 
+def test_the_rate_is_told_by_the_time_between_answers_within_a_turn() -> None:
+    total = Tally.of([turn(5, 15, 25), turn(100, 120)])
+    assert total.intervals == 3
+    assert total.fps == pytest.approx(3 / 0.040)
+    assert turn(5).fps == 0
+
+
 def test_the_evidence_fits_the_file() -> None:
     verdict = judge([outcome("a", 1, steady(9)), outcome("a", 2, [turn(1)])])
     evidence = [verdict.chosen.evidence(verdict.q)]
