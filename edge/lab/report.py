@@ -208,7 +208,7 @@ def report_run(run: Run, digest: str) -> SubjectReport:
         init_ms=loaded.init_ms,
         first_invoke_ms=loaded.first_invoke_ms,
         warm_up_invokes=run.warm_up_invokes,
-        latency_ms=_latency(histogram),
+        latency_ms=latency_of(histogram),
         throughput_hz=round(count * 1e9 / run.elapsed_ns, 3),
         rss_bytes=run.rss_bytes,
         slice_p50_ms=[round(float(np.median(each)) / 1e6, 6) for each in run.slices_ns],
@@ -242,7 +242,8 @@ def report_model(summary: ModelSummary, accuracy: Accuracy | None = None) -> Mod
     )
 
 
-def _latency(histogram: Histogram) -> Latency:
+def latency_of(histogram: Histogram) -> Latency:
+    """Return the figures of a histogram of nanoseconds, in milliseconds."""
     return Latency(
         count=histogram.count,
         mean=_milliseconds(histogram.mean),
