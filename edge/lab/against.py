@@ -137,4 +137,4 @@ def against_table(report: Report, found: Against) -> Table:
         ]
         for change in found.changes
     ]
-    return Table(header, rows, left=WORDS | {"95 %", ""})
+    return Table(header, rows, left=WORDS | {"95 %", ""}, keys=len(header) - 5)

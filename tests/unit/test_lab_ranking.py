@@ -77,3 +77,11 @@ def test_tables_are_aligned_and_escape_what_would_break_markdown() -> None:
         "| a\\|b | 1 |",
         "| c | 1,234 |",
     ]
+
+
+def test_a_table_too_wide_for_the_terminal_comes_in_parts_with_its_keys() -> None:
+    table = Table(["name", "a", "b", "c"], [["one", "11", "22", "33"]], left=frozenset(["name"]))
+    assert [part.header for part in table.parts(80)] == [["name", "a", "b", "c"]]
+    assert [part.header for part in table.parts(18)] == [["name", "a", "b"], ["name", "c"]]
+    assert [part.rows for part in table.parts(18)] == [[["one", "11", "22"]], [["one", "33"]]]
+    assert len(table.parts(1)) == 3
