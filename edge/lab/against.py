@@ -152,7 +152,7 @@ def against_table(report: Report, found: Against) -> Table:
         ]
         for change in found.changes
     ]
-    return Table(header, rows, left=WORDS | {"95 %", ""})
+    return Table(header, rows, left=WORDS | {"95 %", ""}, keys=len(header) - len(COMPARISON_HEADER))
 
 
 def comparison_cells(each: Comparison) -> list[str]:

@@ -90,4 +90,4 @@ def loop_against_table(found: LoopAgainst) -> Table:
     """Return the ratios as a table."""
     rows = [[each.pipeline, each.source, *comparison_cells(each)] for each in found.changes]
     header = ["pipeline", "source", *COMPARISON_HEADER]
-    return Table(header, rows, left=frozenset(["pipeline", "source", "95 %", ""]))
+    return Table(header, rows, left=frozenset(["pipeline", "source", "95 %", ""]), keys=2)

@@ -181,4 +181,4 @@ def ratios_table(report: LoopReport) -> Table:
         ]
         for case in report.cases
     ]
-    return Table(header, rows, left=frozenset(["pipeline", "source"]))
+    return Table(header, rows, left=frozenset(["pipeline", "source"]), keys=2)

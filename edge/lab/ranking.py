@@ -90,7 +90,7 @@ def ranking_table(report: Report, ranking: Ranking) -> Table:
         rows.append(_row(subject, models[subject.digest], pareto=each.pareto))
     header = ["", "model", "file MB", "operators", "MMACs", "input", "engine", "threads"]
     header += ["accuracy", "P50", "P99", "RSS MB"]
-    return Table(header, rows, left=WORDS | {""})
+    return Table(header, rows, left=WORDS | {""}, keys=2)
 
 
 def _row(subject: SubjectReport, model: ModelReport, *, pareto: bool) -> list[str]:

@@ -243,7 +243,7 @@ def report_model(summary: ModelSummary, accuracy: Accuracy | None = None) -> Mod
 
 
 def latency_of(histogram: Histogram) -> Latency:
-    """Return the figures of a histogram of nanoseconds that is not empty."""
+    """Return the figures of a histogram of nanoseconds, which is not empty, in milliseconds."""
     return Latency(
         count=histogram.count,
         mean=_milliseconds(histogram.mean),

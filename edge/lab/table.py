@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     from edge.lab.against import Change
     from edge.lab.report import Report, SubjectReport
 
+BORDER = 3  # characters that a box adds to a column
 WORDS = frozenset(["model", "engine", "input"])
 LATENCY_COLUMNS = ("mean", "P50", "P90", "P95", "P99", "P99.9", "max")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a header; columns named in `left` are words, the others numbers."""
+    """Rows of text under a header."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: frozenset[str] = frozenset()
+    """Columns of words; the others are numbers."""
+    keys: int = 1
+    """So many columns, the first ones, say what a row is about."""
 
     def plain(self) -> str:
         """Return aligned columns."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        widths = self._widths()
         lines = []
         for row in (self.header, *self.rows):
             cells = [
@@ -43,16 +47,40 @@ class Table:
         return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows)
 
     def print_boxed(self) -> None:
-        """Print it with lines around, to a terminal."""
+        """Print it with lines around, to a terminal; in parts where that is too narrow."""
         from rich.console import Console
         from rich.table import Table as Boxed
 
-        boxed = Boxed()
-        for name in self.header:
-            boxed.add_column(name, justify="left" if name in self.left else "right")
-        for row in self.rows:
-            boxed.add_row(*map(str, row))
-        Console(markup=False, highlight=False).print(boxed)
+        console = Console(markup=False, highlight=False)
+        for part in self.parts(console.width):
+            boxed = Boxed()
+            for name in part.header:
+                boxed.add_column(name, justify="left" if name in self.left else "right")
+            for row in part.rows:
+                boxed.add_row(*row)
+            console.print(boxed)
+
+    def parts(self, width: int) -> list[Table]:
+        """Return tables that are at most so wide in a box, each with the key columns.
+
+        A part has one column beside the keys, however narrow it should be.
+        """
+        boxed = [each + BORDER for each in self._widths()]
+        keys = list(range(self.keys))
+        chosen: list[list[int]] = [[]]
+        for column in range(self.keys, len(boxed)):
+            taken = sum(boxed[each] for each in (*keys, *chosen[-1], column)) + 1
+            if taken > width and chosen[-1]:
+                chosen.append([])
+            chosen[-1].append(column)
+        return [self._only([*keys, *columns]) for columns in chosen]
+
+    def _only(self, columns: Sequence[int]) -> Table:
+        header, *rows = [[row[each] for each in columns] for row in (self.header, *self.rows)]
+        return Table(header, rows, self.left, self.keys)
+
+    def _widths(self) -> list[int]:
+        return [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
 
 
 def _escaped(cell: str) -> str:
@@ -70,7 +98,8 @@ def bench_table(report: Report) -> Table:
         rate, memory = f"{subject.throughput_hz:,.1f}", megabytes(subject.rss_bytes)
         cells = subject_cells(subject, report.subjects)
         rows.append([*cells, *map(ms, times), f"{each.count:,}", rate, memory])
-    return Table([*header, "count", "per s", "RSS MB"], rows, left=WORDS)
+    keys = len(subject_header(report.subjects))
+    return Table([*header, "count", "per s", "RSS MB"], rows, left=WORDS, keys=keys)
 
 
 def subject_header(subjects: Sequence[SubjectReport]) -> list[str]:

@@ -156,7 +156,7 @@ def verdict_table(outcomes: Sequence[Outcome], verdict: Verdict) -> Table:
         times = [ms(None if ns is None else ns / 1e6) for ns in (*found, total.latency.max)]
         share = f"{total.miss_share:.1%}"
         rows.append([*head, f"{total.answered:,}", *times, share, ms(total.cpu_ms)])
-    return Table(header, rows, left=frozenset(["", "engine"]))
+    return Table(header, rows, left=frozenset(["", "engine"]), keys=3)
 
 
 def figure_name(q: float | None) -> str:
