@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.cli.tables import Style
 from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         args.plot.write_text(plot(report), encoding="utf-8")
     found = against.against(report, then) if then is not None else None
-    style: bench_view.Style = "json" if args.json else "markdown" if args.markdown else "text"
+    style: Style = "json" if args.json else "markdown" if args.markdown else "text"
     bench_view.show(report, style, found=found, ranked=args.compare)
     return 0
 

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
+from edge.cli.tables import Style, show_table
 from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
     from edge.lab.loop_against import LoopAgainst
     from edge.lab.loop_report import LoopReport
-    from edge.lab.table import Table
 
 NOT_WITH_IT = ("compare", "engine", "threads", "plot", "images", "labels")
 MOST_WORDS = 2  # CONFIG and NAME
+GAPS = {"text": "\n", "markdown": "\n\n"}  # a table of Markdown begins after an empty line
 
 
 def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", seconds: float) -> int:
@@ -56,9 +56,10 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
         whole = report.model_dump(mode="json")
         print(json.dumps(whole | ({"against": found.model_dump(mode="json")} if found else {})))
         return 0
-    _show(report, markdown=args.markdown)
+    style: Style = "markdown" if args.markdown else "text"
+    _show(report, style)
     if found is not None:
-        _show_changes(found, markdown=args.markdown)
+        _show_changes(found, style)
     return 0
 
 
@@ -87,42 +88,39 @@ def _pipelines(
     return changed
 
 
-def _show(report: "LoopReport", *, markdown: bool) -> None:
+def _show(report: "LoopReport", style: Style) -> None:
+    from edge.engines.choose import in_words
     from edge.lab.loop_report import figures_table, ratios_table
 
-    print(report.machine)
+    gap = GAPS[style]
+    print(report.machine, end=gap)
     print(
         f"{report.turns} turns of {report.turn_s:g} s for the loop, as many for the forward pass "
         "alone; times in milliseconds"
     )
     for case in report.cases:
-        threads = f"{case.threads} thread{'s' if case.threads > 1 else ''}"
+        engine = in_words(f"{case.engine} {case.engine_version}", case.threads)
         pace = "as fast as possible" if case.bare_rate_hz is None else f"{case.bare_rate_hz:.4g} Hz"
         print(
-            f"\n{case.pipeline}: {case.source} -> {case.model} on {case.engine} "
-            f"{case.engine_version}, {threads} ({case.engine_reason}); alone: {pace}"
+            f"\n{case.pipeline}: {case.source} -> {case.model} on {engine} "
+            f"({case.engine_reason}); alone: {pace}",
+            end=gap,
         )
-        _put(figures_table(case), markdown=markdown)
-    print("\nthe loop / the forward pass alone: median of the turns' ratios (least to greatest)")
-    _put(ratios_table(report), markdown=markdown)
+        show_table(figures_table(case), style)
+    print(
+        "\nthe loop / the forward pass alone: median of the turns' ratios (least to greatest)",
+        end=gap,
+    )
+    show_table(ratios_table(report), style)
 
 
-def _show_changes(found: "LoopAgainst", *, markdown: bool) -> None:
+def _show_changes(found: "LoopAgainst", style: Style) -> None:
     from edge.lab.loop_against import loop_against_table
 
-    print(f"\nnow / then, P50 of capture to result, against {found.at}:")
+    print(f"\nnow / then, P50 of capture to result, against {found.at}:", end=GAPS[style])
     if found.changes:
-        _put(loop_against_table(found), markdown=markdown)
+        show_table(loop_against_table(found), style)
     else:
         print("none of these pipelines was measured over this source then")
     for difference in found.differences:
         print(f"not the same as then: {difference}")
-
-
-def _put(table: "Table", *, markdown: bool) -> None:
-    if markdown:
-        print(f"\n{table.markdown()}")
-    elif sys.stdout.isatty():
-        table.print_boxed()
-    else:
-        print(table.plain())

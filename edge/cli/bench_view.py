@@ -1,17 +1,14 @@
 """What `edge bench` prints."""
 
 import json
-import sys
 from collections.abc import Iterator
-from typing import Literal
 
+from edge.cli.tables import Style, show_table
 from edge.lab.against import Against, against_table
 from edge.lab.bench import Failure
 from edge.lab.ranking import Ranking, rank, ranking_table
 from edge.lab.report import Report
-from edge.lab.table import Table, bench_table
-
-Style = Literal["text", "markdown", "json"]
+from edge.lab.table import bench_table
 
 
 def show(report: Report, style: Style, *, found: Against | None, ranked: bool) -> None:
@@ -25,11 +22,11 @@ def show(report: Report, style: Style, *, found: Against | None, ranked: bool) -
         if style == "markdown":
             print()
     if ranking is not None:
-        _show_table(ranking_table(report, ranking), style)
+        show_table(ranking_table(report, ranking), style)
         star = "\\*" if style == "markdown" else "*"
         print(f"{star} {ranking.pareto_of}")
     else:
-        _show_table(bench_table(report), style)
+        show_table(bench_table(report), style)
     if found is not None:
         _show_changes(report, found, style)
 
@@ -56,22 +53,12 @@ def _head(report: Report, *, ranked: bool) -> Iterator[str]:
     )
 
 
-def _show_table(table: Table, style: Style) -> None:
-    if style == "markdown":
-        print(table.markdown())
-        print()
-    elif sys.stdout.isatty():
-        table.print_boxed()
-    else:
-        print(table.plain())
-
-
 def _show_changes(report: Report, found: Against, style: Style) -> None:
     print(f"\nnow / then, P50, against {found.at}:")
     if style == "markdown":
         print()
     if found.changes:
-        _show_table(against_table(report, found), style)
+        show_table(against_table(report, found), style)
     else:
         print("none of these subjects was measured then")
     for line in _circumstances(found):

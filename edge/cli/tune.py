@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.cli.tables import show_table
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,11 +94,7 @@ def _show(name: str, outcomes: "Sequence[Outcome]", verdict: "Verdict") -> None:
     from edge.lab.verdict import figure_name, verdict_table
 
     print(f"\npipeline {name}, deadline {verdict.chosen.deadline_ms:g} ms; times in milliseconds")
-    table = verdict_table(outcomes, verdict)
-    if sys.stdout.isatty():
-        table.print_boxed()
-    else:
-        print(table.plain())
+    show_table(verdict_table(outcomes, verdict), "text")
     print(f"{verdict.chosen.candidate.engine}, {verdict.because}")
     if verdict.q != 99:  # noqa: PLR2004
         print(

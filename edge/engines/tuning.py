@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "edge-runtime"
 MAX_BYTES = 1 << 20
+LONGEST_REASON = 500
 LONGEST_STEM = 180  # a file's name may have 255 bytes
 
 
@@ -31,7 +32,7 @@ class Tuned(BaseModel):
 
     engine: str
     threads: int = Field(ge=1, le=64)
-    because: str = Field(max_length=500)
+    because: str = Field(max_length=LONGEST_REASON)
     """One sentence for a person, with the figures that decided."""
     holds_deadline: bool
     digest: str

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.engines.choose import in_words
+from edge.engines.tuning import LONGEST_REASON
 from edge.errors import ModelError
-from edge.lab.loop_run import Tally
+from edge.lab.loop_run import HELD, Tally
 from edge.lab.report import latency_of
 from edge.lab.table import Table, ms
 from edge.latency.hdr_codec import encode
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from edge.latency.histogram import Histogram
 
-HELD = 0.01  # misses at most, of all frames: what a P99 within the deadline means
 DECIDING = (99.0, 95.0, 90.0, 50.0)
 
 
@@ -51,13 +51,13 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        """Whether all but one in a hundred of its frames had a result in time."""
-        return self.total.miss_share <= HELD
+        """Whether it holds the pipeline's deadline."""
+        return self.total.holds
 
     @property
     def late_beside(self) -> list[str]:
         """The other pipelines that missed their deadline meanwhile."""
-        return sorted(name for name, tally in self.beside.items() if tally.miss_share > HELD)
+        return sorted(name for name, tally in self.beside.items() if not tally.holds)
 
     def figure_ms(self, q: float | None) -> float:
         """Return the percentile `q` over all turns, the maximum for None."""
@@ -132,18 +132,8 @@ def judge(outcomes: Sequence[Outcome]) -> Verdict:
 
 def verdict_table(outcomes: Sequence[Outcome], verdict: Verdict) -> Table:
     """Return what was measured of each candidate, times in milliseconds, the chosen one marked."""
-    header = [
-        "",
-        "engine",
-        "threads",
-        "frames",
-        "P50",
-        "P90",
-        "P99",
-        "max",
-        "missed",
-        "CPU/frame",
-    ]
+    header = ["", "engine", "threads", "frames", "P50", "P90", "P99", "max"]
+    header += ["missed", "CPU/frame"]
     rows = []
     for outcome in outcomes:
         mark = "*" if outcome is verdict.chosen else ""
@@ -193,10 +183,10 @@ def _because(chosen: Outcome, best: Outcome, able: Sequence[Outcome], q: float |
     else:
         words += f" against {ms(others[0].figure_ms(q))} with {others[0].candidate}"
     if not chosen.holds:
-        words += (
-            f"; none holds the deadline of {chosen.deadline_ms:g} ms, this one misses it with "
-            f"{chosen.total.miss_share:.1%} of the frames"
-        )
+        deadline = f"the deadline of {chosen.deadline_ms:g} ms"
+        none = "" if any(outcome.holds for outcome in able) else f"none holds {deadline}, "
+        missed = f"{chosen.total.miss_share:.1%} of its frames miss {'it' if none else deadline}"
+        words += f"; {none}{missed}"
     if chosen.late_beside:
         words += f"; late beside it: {', '.join(chosen.late_beside)}"
-    return words
+    return words if len(words) <= LONGEST_REASON else f"{words[: LONGEST_REASON - 3]}..."

@@ -94,7 +94,23 @@ def test_none_holds_the_deadline_is_said_plainly_and_the_least_bad_is_taken() ->
     verdict = judge([bad, half])
     assert verdict.chosen is half
     assert not verdict.chosen.holds
-    assert "; none holds the deadline of 20 ms, this one misses it with 50.0%" in verdict.because
+    assert "; none holds the deadline of 20 ms, 50.0% of its frames miss it" in verdict.because
+
+
+def test_one_stray_frame_refutes_no_small_sample() -> None:
+    assert turn(*[5.0] * 30, 25.0).holds
+    assert not turn(*[5.0] * 30, 25.0, 25.0).holds
+    assert not turn(25.0, dropped=1).holds
+    assert not turn(*[5.0] * 198, 25.0, 25.0, 25.0).holds
+
+
+def test_that_another_would_hold_the_deadline_is_not_denied() -> None:
+    greedy = outcome("a", 4, steady(4), beside={"x" * 600: turn(*[30.0] * 100)})
+    modest = outcome("a", 1, steady(50), beside={"x": turn(*[3.0] * 100)})
+    because = judge([greedy, modest]).because
+    assert because.endswith("; 100.0% of its frames miss the deadline of 20 ms")
+    assert judge([greedy]).because.endswith("x..."), "a reason has an end"
+    assert len(judge([greedy]).because) == 500
 
 
 def test_where_all_are_hopeless_the_lowest_p99_is_the_least_bad() -> None:
