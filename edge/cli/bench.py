@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.tables import Style
 from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
+    from edge.cli.tables import Style
     from edge.engines.choose import Choice
     from edge.engines.model_summary import ModelSummary
     from edge.lab.bench import Plan
