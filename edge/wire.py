@@ -10,7 +10,7 @@ import marshal
 import select
 import socket
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 BACKLOG = 1000  # records a worker keeps while the supervisor is not reading
 LARGEST_BYTES = 200_000  # a packet must fit the kernel's socket buffer (212,992 by default)
@@ -22,6 +22,7 @@ class Ready(NamedTuple):
     engine: str
     engine_version: str
     engine_reason: str
+    threads: int
     digest: str
     size_bytes: int
     inputs: list[str]
@@ -47,6 +48,17 @@ class Done(NamedTuple):
     cached: tuple[int, int, float] | None = None
     """From the cache: frame that was run, nanoseconds between the captures, similarity."""
 
+    @property
+    def stages_ns(self) -> dict[str, int]:
+        """How long each stage took; together they are the time from capture to result."""
+        return {
+            "capture": self.retrieved_ns - self.captured_ns,
+            "wait": self.taken_ns - self.prepared_ns,
+            "preprocess": self.prepared_ns - self.retrieved_ns,
+            "inference": self.inferred_ns - self.taken_ns,
+            "decode": self.decoded_ns - self.inferred_ns,
+        }
+
 
 class Late(NamedTuple):
     """A frame was past its deadline before the forward pass, and dropped."""
@@ -56,6 +68,15 @@ class Late(NamedTuple):
     retrieved_ns: int
     prepared_ns: int
     taken_ns: int
+
+    @property
+    def stages_ns(self) -> dict[str, int]:
+        """How long each stage took that it went through."""
+        return {
+            "capture": self.retrieved_ns - self.captured_ns,
+            "wait": self.taken_ns - self.prepared_ns,
+            "preprocess": self.prepared_ns - self.retrieved_ns,
+        }
 
 
 class Beat(NamedTuple):
@@ -92,6 +113,8 @@ class Ended(NamedTuple):
 class Job(NamedTuple):
     """Supervisor to worker, first: what to do."""
 
+    device: str | None
+    """Whose tuning counts; None when there is none to look for."""
     pipeline: str
     options: str
     """The pipeline's options as JSON."""
@@ -106,26 +129,29 @@ class Stop(NamedTuple):
 
 Record = Ready | Done | Late | Beat | Note | Failed | Ended | Job | Stop
 KINDS: tuple[type[Any], ...] = (Ready, Done, Late, Beat, Note, Failed, Ended, Job, Stop)
-_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
+R = TypeVar("R", bound="tuple[Any, ...]")
 
 
-class Wire:
-    """One end of the socket. Sending never blocks, unless the caller says that it may."""
+class RecordWire(Generic[R]):
+    """One end of a socket that carries records. Sending never blocks, unless told that it may."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, kinds: tuple[type[Any], ...]) -> None:
+        """Both ends know the same kinds of record, in the same order."""
         self.socket = sock
         sock.setblocking(False)
+        self._kinds = kinds
+        self._number = {kind: number for number, kind in enumerate(kinds)}
         self._backlog: deque[bytes] = deque()
         self.overflowed = 0
 
-    def send(self, record: Record, *, may_wait: bool = False) -> None:
+    def send(self, record: R, *, may_wait: bool = False) -> None:
         """Send a record, or keep it for the next call while the other end is not reading.
 
         Past `BACKLOG` records kept the oldest is dropped and counted in `overflowed`;
         `may_wait` waits for room instead. Raises ConnectionError when the other end is gone,
         ValueError when the record is too large.
         """
-        packet = marshal.dumps((_NUMBER[type(record)], *record))
+        packet = marshal.dumps((self._number[type(record)], *record))
         if len(packet) > LARGEST_BYTES:
             raise ValueError(f"a record of {len(packet)} bytes is too large to send")
         self._backlog.append(packet)
@@ -149,7 +175,7 @@ class Wire:
             self._backlog.popleft()
         return True
 
-    def receive(self) -> Record | None:
+    def receive(self) -> R | None:
         """Return the next record, or None when there is none yet.
 
         Raises ConnectionError when the other end is gone and everything was read.
@@ -166,8 +192,15 @@ class Wire:
         if not packet:
             raise ConnectionError("the other end has closed")
         number, *values = marshal.loads(packet)  # noqa: S302  from our own process
-        return KINDS[number](*values)  # type: ignore[no-any-return]
+        return self._kinds[number](*values)  # type: ignore[no-any-return]
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until there is something to receive; False when the time has passed."""
         return bool(select.select([self.socket], [], [], timeout_s)[0])
+
+
+class Wire(RecordWire[Record]):
+    """One end of the socket between a worker and the supervisor."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, KINDS)

@@ -24,6 +24,15 @@ RIGHT_SKIPS = {
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state directory of our own: what was tuned on this machine decides nothing here."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """Return the folder of real models and images; in CI its absence is a failure."""

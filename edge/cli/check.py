@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         found += [((*place, *where), what) for where, what in missing]
         if not any(where[0] == "model" for where, _ in missing):
             try:
-                described.append(f"pipeline {name}: {_try(name, pipeline)}")
+                described.append(f"pipeline {name}: {_try(device.device, name, pipeline)}")
             except EdgeError as error:
                 found.append(((*place, *_to_blame(error)), str(error)))
     if found:
@@ -78,16 +78,19 @@ def _to_blame(error: EdgeError) -> "Place":
     return fields.get(type(error), ("model", "path"))
 
 
-def _try(name: str, pipeline: "Pipeline") -> str:
+def _try(device: str, name: str, pipeline: "Pipeline") -> str:
     """Take one pipeline as far as its first frame, in a worker; return a line on what it is."""
+    from edge.engines.choose import in_words
     from edge.supervisor.trial import records
     from edge.wire import Ready
 
-    (ready,) = [r for r in records(name, pipeline, check_only=True) if isinstance(r, Ready)]
+    said = records(name, pipeline, device=device, check_only=True)
+    (ready,) = [record for record in said if isinstance(record, Ready)]
     cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
     return (
         f"{pipeline.source.type} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
-        f"{ready.engine} {ready.engine_version} -> {pipeline.decode.type}, "
-        f"deadline {pipeline.deadline_ms:g} ms{cache}"
+        f"{in_words(f'{ready.engine} {ready.engine_version}', ready.threads)} "
+        f"({ready.engine_reason}) -> {pipeline.decode.type}, deadline "
+        f"{pipeline.deadline_ms:g} ms{cache}"
     )

@@ -1,16 +1,12 @@
 """`edge infer`: predictions for files, once, without a daemon."""
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError, SourceError
-
-LONG_JOB = 10  # inputs, from which on a bar is shown
 
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
@@ -48,6 +44,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Print the predictions of each input; 1 when one of them could not be run."""
+    from edge.cli.progress import progress
     from edge.sources.images import find_files
     from edge.supervisor.trial import records
     from edge.wire import Done, Note
@@ -60,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.model}: there is no such model file")
     options = _options(args, files)
     failed = 0
-    with _progress(len(files)) as advance:
+    with progress("inferring", len(files)) as advance:
         for record in records("infer", options):
             if isinstance(record, Done):
                 _print_result(record, as_json=args.json, whole_path=len(files) > 1)
@@ -93,8 +90,12 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
     try:
         return Pipeline.model_validate({"source": source, "model": model, "decode": decode})
     except ValidationError as error:
-        words = [f"--{e['loc'][-1]}: {e['msg']}".replace("_", "-") for e in error.errors()]
-        raise ConfigError("; ".join(words)) from error
+        wrong: dict[str, str] = {}
+        for details in error.errors():
+            place = details["loc"]
+            option = next((step for step in reversed(place) if step in vars(args)), place[-1])
+            wrong.setdefault(f"--{option}".replace("_", "-"), details["msg"])
+        raise ConfigError("; ".join(f"{name}: {why}" for name, why in wrong.items())) from error
 
 
 def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:
@@ -121,18 +122,3 @@ def _print_failure(note: "Note", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"input": note.details["file"], "error": note.message}), flush=True)
     print(f"edge infer: {note.message}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Yield what to call after each input: on long jobs at a terminal it moves a bar along."""
-    if total < LONG_JOB or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    # What is printed meanwhile appears above the bar.
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("inferring", total=total)
-        yield lambda: progress.advance(task)

@@ -21,11 +21,13 @@ class Model(Options):
     )
     engine: Literal["auto", "litert", "tflite-runtime"] = Field(
         default="auto",
-        description="Which interpreter runs the model; `auto` takes LiteRT where it is "
-        "installed, else tflite-runtime.",
+        description="Which interpreter runs the model; `auto` takes what `edge tune` chose, "
+        "else LiteRT where it is installed, else tflite-runtime.",
     )
-    threads: int = Field(
-        default=1, ge=1, le=64, description="Threads of the forward pass (the cores are shared)."
+    threads: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        default="auto",
+        description="Threads of the forward pass (the cores are shared); `auto` takes what "
+        "`edge tune` chose, else 1.",
     )
     resize: Literal["stretch", "letterbox", "crop"] = Field(
         default="stretch",

@@ -35,8 +35,8 @@ class Engine:
         # UnicodeDecodeError while reading its own error message.
         except Exception as error:
             raise ModelError(explain_load_failure(path, str(error))) from error
-        self.inputs = [_spec(details) for details in self._interpreter.get_input_details()]
-        self.outputs = [_spec(details) for details in self._interpreter.get_output_details()]
+        self.inputs = [tensor_spec(details) for details in self._interpreter.get_input_details()]
+        self.outputs = [tensor_spec(details) for details in self._interpreter.get_output_details()]
         if len(self.inputs) != 1:
             raise ModelError(
                 f"{path}: takes {len(self.inputs)} inputs ({', '.join(map(str, self.inputs))}); "
@@ -74,7 +74,8 @@ def interpreter_class(name: str) -> Any:
         ) from error
 
 
-def _spec(details: dict[str, Any]) -> TensorSpec:
+def tensor_spec(details: dict[str, Any]) -> TensorSpec:
+    """Return an entry of `get_input_details` or `get_output_details` as ours."""
     scale, zero_point = details["quantization"]
     return TensorSpec(
         name=str(details["name"]),

@@ -37,6 +37,7 @@ class Keeper:
         name: str,
         options: Pipeline,
         *,
+        device: str,
         max_frames: int | None,
         on_record: Callable[[Record], None],
         on_died: Callable[[str, list[str], float], None],
@@ -45,6 +46,7 @@ class Keeper:
         """`on_died` hears (how, last words, seconds until the next start)."""
         self.name = name
         self.options = options
+        self._device = device
         self._max_frames = max_frames
         self._on_record = on_record
         self._on_died = on_died
@@ -122,7 +124,11 @@ class Keeper:
         self._words = LastWords()
         left = None if self._max_frames is None else self._max_frames - self.answered
         worker = WorkerProcess(
-            self.name, self.options, first_frame=self.next_frame, max_frames=left
+            self.name,
+            self.options,
+            device=self._device,
+            first_frame=self.next_frame,
+            max_frames=left,
         )
         self._worker = worker
         loop.add_reader(worker.wire.socket, self._read_wire, worker)

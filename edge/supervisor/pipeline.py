@@ -57,6 +57,7 @@ class SupervisedPipeline:
         self.keeper = Keeper(
             name,
             options,
+            device=outlet.device,
             max_frames=max_frames,
             on_record=self._take,
             on_died=self._worker_died,
@@ -91,7 +92,7 @@ class SupervisedPipeline:
         if isinstance(record, Done):
             self._result(record)
         elif isinstance(record, Late):
-            self._judged(self.figures.late(_stages_until_taken(record)), record, "dropped unrun")
+            self._judged(self.figures.late(record.stages_ns), record, "dropped unrun")
         elif isinstance(record, Beat):
             before, self._beat = self._beat, record
             mailbox, source = record.replaced - before.replaced, record.lost - before.lost
@@ -124,6 +125,7 @@ class SupervisedPipeline:
             "model_loaded",
             f"{self.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
             f"({ready.engine_reason})",
+            threads=ready.threads,
             digest=ready.digest,
             init_ms=ready.init_ms,
             first_invoke_ms=ready.first_invoke_ms,
@@ -135,13 +137,7 @@ class SupervisedPipeline:
         self.outlet.changed()
 
     def _result(self, done: Done) -> None:
-        stages_ns = {
-            "capture": done.retrieved_ns - done.captured_ns,
-            "wait": done.taken_ns - done.prepared_ns,
-            "preprocess": done.prepared_ns - done.retrieved_ns,
-            "inference": done.inferred_ns - done.taken_ns,
-            "decode": done.decoded_ns - done.inferred_ns,
-        }
+        stages_ns = done.stages_ns
         take_in = self.figures.hit if done.cached else self.figures.result
         blamed = take_in(stages_ns)
         self._judged(blamed, done, "answered late")
@@ -323,20 +319,12 @@ class SupervisedPipeline:
                 name=ready.engine,
                 version=ready.engine_version,
                 reason=ready.engine_reason,
-                threads=model.threads,
+                threads=ready.threads,
                 init_ms=ready.init_ms,
                 first_invoke_ms=ready.first_invoke_ms,
                 warm_up_frames=ready.warm_up_frames,
             ),
         )
-
-
-def _stages_until_taken(late: Late) -> dict[str, int]:
-    return {
-        "capture": late.retrieved_ns - late.captured_ns,
-        "wait": late.taken_ns - late.prepared_ns,
-        "preprocess": late.prepared_ns - late.retrieved_ns,
-    }
 
 
 def _cached(done: Done) -> Cached | None:

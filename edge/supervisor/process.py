@@ -1,4 +1,4 @@
-"""Starts a worker process and holds the other end of its wire."""
+"""Starts child processes, workers above all, and holds the other end of their wire."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edge.wire import Job, Stop, Wire
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
 
-# The process sees the modules we see, whatever lies in the folder we were started in.
+# The child sees the modules we see, whatever lies in the folder we were started in.
 BOOTSTRAP = "import sys; sys.path[:] = {path}; from {module} import main; main()"
-# One thread for numpy's libraries, which the worker hardly uses; FFmpeg keeps quiet.
+# One thread for numpy's libraries, which our children hardly use; FFmpeg keeps quiet.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -33,46 +33,28 @@ def python_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", BOOTSTRAP.format(path=path, module=module), *arguments]
 
 
-class WorkerProcess:
-    """A running worker, its wire, and its standard error."""
+class ChildProcess:
+    """A Python process of ours, our end of the socket it was born with, and what it prints."""
 
-    def __init__(
-        self,
-        name: str,
-        options: Pipeline,
-        *,
-        first_frame: int = 0,
-        max_frames: int | None = None,
-        check_only: bool = False,
-    ) -> None:
-        """Start the process and send it its job."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, module: str) -> None:
+        """Start `main()` of a module, with the descriptor of its end in `sys.argv[1]`."""
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                python_command("edge.worker.main", str(theirs.fileno())),
+                python_command(module, str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C at the terminal is for the supervisor
+                start_new_session=True,  # Ctrl-C at the terminal is for us
                 env=os.environ | ENVIRONMENT,
             )
-        self.wire = Wire(ours)
-        job = Job(name, options.model_dump_json(), first_frame, max_frames, check_only)
-        self.wire.send(job)
 
     @property
     def output(self) -> int:
-        """File descriptor of what the worker prints: engines, libraries, its last words."""
+        """File descriptor of what it prints: engines, libraries, its last words."""
         assert self.process.stdout is not None  # noqa: S101  asked for above
         return self.process.stdout.fileno()
-
-    def stop(self) -> None:
-        """Ask it to finish the frame in hand and end."""
-        try:
-            self.wire.send(Stop())
-        except ConnectionError:
-            return  # it has ended already
 
     def kill(self) -> None:
         """End it at once."""
@@ -82,9 +64,36 @@ class WorkerProcess:
         """Reap it, dead or alive, and let go of its descriptors."""
         self.process.kill()
         self.process.wait()
-        self.wire.socket.close()
+        self.socket.close()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+class WorkerProcess(ChildProcess):
+    """A running worker and its wire."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Pipeline,
+        *,
+        device: str | None = None,
+        first_frame: int = 0,
+        max_frames: int | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Start the process and send it its job; `device` names whose tuning counts."""
+        super().__init__("edge.worker.main")
+        self.wire = Wire(self.socket)
+        job = Job(device, name, options.model_dump_json(), first_frame, max_frames, check_only)
+        self.wire.send(job)
+
+    def stop(self) -> None:
+        """Ask it to finish the frame in hand and end."""
+        try:
+            self.wire.send(Stop())
+        except ConnectionError:
+            return  # it has ended already
 
 
 def how_it_ended(returncode: int) -> str:

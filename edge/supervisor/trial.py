@@ -9,18 +9,19 @@ import json
 import os
 import select
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from edge import errors
 from edge.errors import EdgeError, ModelError
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import (
     ENVIRONMENT,
+    ChildProcess,
     WorkerProcess,
     how_it_ended,
     python_command,
 )
-from edge.wire import Failed, Record
+from edge.wire import Failed, Record, RecordWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,35 +30,66 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
 
 
-def records(name: str, options: Pipeline, *, check_only: bool = False) -> Iterator[Record]:
+R = TypeVar("R", bound="tuple[Any, ...]")
+
+
+def records(
+    name: str, options: Pipeline, *, device: str | None = None, check_only: bool = False
+) -> Iterator[Record]:
     """Run a pipeline in a worker of its own and yield what it says.
 
     Raises what made the worker fail, or ModelError with its last words when it died.
     """
-    worker = WorkerProcess(name, options, check_only=check_only)
-    words = LastWords()
+    worker = WorkerProcess(name, options, device=device, check_only=check_only)
     try:
-        while True:
-            wire, output = worker.wire.socket.fileno(), worker.output
-            ready, _, _ = select.select([wire, output], [], [])
-            if output in ready:
-                words.feed(os.read(output, 65536))
-            if wire in ready:
-                try:
-                    record = worker.wire.receive()
-                except ConnectionError:
-                    break
-                if isinstance(record, Failed):
-                    raise getattr(errors, record.error, EdgeError)(record.message)
-                if record is not None:
-                    yield record
-        status = worker.process.wait()
-        if status:
-            while data := os.read(worker.output, 65536):
-                words.feed(data)
-            raise _died(options.model.path, status, words)
+        yield from hear(worker, worker.wire, options.model.path)
     finally:
         worker.close()
+
+
+def hear(
+    child: ChildProcess, wire: RecordWire[R], model: Path, *, silent_limit_s: float | None = None
+) -> Iterator[R]:
+    """Yield what a child that runs a model says, until it ends.
+
+    Raises what made it fail, or ModelError with its last words when it died, or when it said
+    nothing for `silent_limit_s`.
+    """
+    words = LastWords()
+    while True:
+        said, output = wire.socket.fileno(), child.output
+        ready, _, _ = select.select([said, output], [], [], silent_limit_s)
+        if not ready:
+            raise ModelError(
+                f"{model}: the process that ran it said nothing for {silent_limit_s:g} s"
+            )
+        if output in ready:
+            words.feed(os.read(output, 65536))
+        if said in ready:
+            try:
+                record = wire.receive()
+            except ConnectionError:
+                break
+            if isinstance(record, Failed):
+                raise error_of(record)
+            if record is not None:
+                yield record
+    if child.process.wait():
+        raise death_of(child, words, model)
+
+
+def death_of(child: ChildProcess, words: LastWords, model: Path) -> ModelError:
+    """Return the error that tells how a child ended that did not say so itself."""
+    status = child.process.wait()
+    while data := os.read(child.output, 65536):
+        words.feed(data)
+    return _died(model, status, words)
+
+
+def error_of(failed: Failed) -> EdgeError:
+    """Return the error that made a process fail, as that process raised it."""
+    kind: type[EdgeError] = getattr(errors, failed.error, EdgeError)
+    return kind(failed.message)
 
 
 class Answer(NamedTuple):
@@ -86,7 +118,7 @@ def ask(module: str, model: Path, *arguments: str) -> Answer:
         raise _died(model, done.returncode, words)
     found: dict[str, Any] = json.loads(done.stdout)
     if "failed" in found:
-        raise getattr(errors, found["failed"], EdgeError)(found["message"])
+        raise error_of(Failed(found["failed"], found["message"]))
     return Answer(found, lines)
 
 

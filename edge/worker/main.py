@@ -13,6 +13,7 @@ import sys
 import threading
 
 from edge.config.pipeline import Pipeline
+from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
 from edge.wire import Beat, Ended, Failed, Job, Note, Record, Stop, Wire
 from edge.worker.cpu import take_place
@@ -54,7 +55,8 @@ def main() -> None:
     try:
         options = Pipeline.model_validate_json(job.options)
         refused = [] if job.check_only else list(take_place(options.cpu))
-        prepared = prepare(options)
+        tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
+        prepared = prepare(options, pipeline=job.pipeline, tuning=tuning)
         line.tell(prepared.ready)
         for sentence in refused:
             line.tell(Note("not_permitted", sentence, {}))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.decoders.base import Decoder
+    from edge.engines.tuning import Tuning
 
 WARM_UP_FRAMES = 3
 PR_SET_TIMERSLACK = 29
@@ -48,8 +49,12 @@ class Prepared:
     """None where every frame is run."""
 
 
-def prepare(options: Pipeline) -> Prepared:
+def prepare(
+    options: Pipeline, *, pipeline: str = "", tuning: Tuning | str | None = None
+) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
+
+    `tuning` is what `find_tuning` returned for the pipeline of this name.
 
     Raises ModelError, EngineError, DecodeError, CacheError or ConfigError, each saying what does
     not fit.
@@ -57,11 +62,13 @@ def prepare(options: Pipeline) -> Prepared:
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
     model = options.model
-    choice = choose(model.engine)
     # Before any interpreter: tflite-runtime dies of a truncated file where this says what is wrong.
     summary = read_model_file(model.path)
+    choice = choose(
+        model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
+    )
     began = time.monotonic()
-    engine = Engine(model.path, choice, threads=model.threads)
+    engine = Engine(model.path, choice, threads=choice.threads)
     init_ms = (time.monotonic() - began) * 1e3
     preprocess = Preprocessor(model, engine.inputs[0])
     try:
@@ -80,6 +87,7 @@ def prepare(options: Pipeline) -> Prepared:
             engine=choice.name,
             engine_version=choice.version,
             engine_reason=choice.reason,
+            threads=choice.threads,
             digest=summary.sha256,
             size_bytes=summary.size_bytes,
             inputs=[str(spec) for spec in engine.inputs],

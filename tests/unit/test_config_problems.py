@@ -19,7 +19,7 @@ pipelines:
     model: {path: a.tflite}
 """
 SOURCES = "`camera`, `images`, `synthetic` or `video`"
-THREADS = "threads: must be a whole number from 1 to 64"
+THREADS = "threads: must be a whole number from 1 to 64, or `auto`"
 UNKNOWN = "is not known here; known are"
 IMAGES_KEYS = "`type`, `path`, `fps`, `loop`, `truth`, `tile`"
 LIST_ALONE = "`truth: list` goes with `tile`: it names the true label of each tile"

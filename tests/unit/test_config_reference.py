@@ -108,8 +108,8 @@ def test_the_reference_says_values_defaults_and_meaning() -> None:
     name = "Name of the device, a level of its topics; the host name if not given."
     assert f"| `device` | text | the host name | {name} |" in rows
     assert (
-        "| `threads` | whole number from 1 to 64 | `1` | "
-        "Threads of the forward pass (the cores are shared). |"
+        "| `threads` | whole number from 1 to 64, or `auto` | `auto` | Threads of the forward pass "
+        "(the cores are shared); `auto` takes what `edge tune` chose, else 1. |"
     ) in rows
     for beginning in (
         "| `mqtt` | see `mqtt` | its defaults |",

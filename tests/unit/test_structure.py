@@ -52,3 +52,12 @@ def test_the_supervisor_loads_no_numpy_no_opencv_and_no_engine() -> None:
 def test_the_worker_loads_no_paho_and_no_asyncio() -> None:
     loaded = modules_after("import edge.worker.main")
     assert not loaded & {"paho", "asyncio", "rich", "iotcore"}
+
+
+def test_the_daemon_and_its_workers_never_load_the_lab() -> None:
+    code = (
+        "import edge.supervisor.daemon, edge.worker.main, sys\n"
+        "print(*[name for name in sys.modules if name.startswith('edge.lab')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 LONG_S = 20.0  # never reached, unless something hangs
 
 RECORDS: list[Record] = [
-    Ready("litert", "2.3.0", "auto", "ab" * 32, 33_304, ["int8 [1, 8]"], ["int8 [1]"], 4.5, 0.1, 3),
+    Ready(
+        "litert", "2.3.0", "auto", 1, "ab" * 32, 33_304, ["int8 [1, 8]"], ["int8 [1]"], 4.5, 0.1, 3
+    ),
     Done(
         7,
         10**15,
@@ -54,8 +56,8 @@ RECORDS: list[Record] = [
     Note("source_lost", "it was unplugged", {"retrying": True, "file": None, "n": [1, 2]}),
     Failed("ModelError", "the model is no model"),
     Ended(),
-    Job("door", '{"deadline_ms": 20}', 0, None, check_only=False),
-    Job("door", "{}", 12, 30, check_only=True),
+    Job("dev", "door", '{"deadline_ms": 20}', 0, None, check_only=False),
+    Job(None, "door", "{}", 12, 30, check_only=True),
     Stop(),
 ]
 
