@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MODES = ("paced", "fast")
 DIGITS = ROOT / "models" / "digits" / "digits.tflite"
 MOBILENETS = ("mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v2_1.0_224_quant.tflite")
+SHORTEST_S = 1.0  # metrics come every half second at the most, and a turn is two of them
 MOST_JPEGS_A_SECOND = 700  # files that the `jpeg` feed keeps ready for as fast as possible
 
 
@@ -126,8 +127,14 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", nargs="+", choices=choices, default=list(default), help="which of them"
         )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.turns < 1 or args.seconds < SHORTEST_S or args.fps <= 0:
+        parser.error(f"at least one turn of {SHORTEST_S:g} s, and a rate above 0")
+    return args
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from peers.turn import Ratio, Turn, Turns, ratio
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from peers.turn import Ratio, Turn
 
 SMALL, LARGE = "mobilenet_v1_0.25_128", "mobilenet_v2_1.0_224"
-AS_MANY = 0.995  # at a camera's pace nobody can have more frames than there are
+AS_MANY = 0.99  # at a pace nobody can have more frames than there are; one more or less in a turn
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Aim:
 
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
-        return "-" if self.limit is None else f"{sign} {self.limit:g}"
+        return "none" if self.limit is None else f"{sign} {self.limit:g}"
 
     def verdict(self, value: Ratio) -> str:
         """Say `met` or `missed`, and whether some turn says otherwise."""
         if self.limit is None:
-            return "-"
+            return "nothing aimed at"
         met = self._keeps(value.median)
         agreed = self._keeps(value.low) == self._keeps(value.high) == met
         return ("met" if met else "missed") + ("" if agreed else ", not in every turn")
@@ -71,17 +71,6 @@ def aims(model: str, feed: str, *, paced: bool) -> list[Aim]:
         Aim("start to first prediction", "naive", _first, 1.5),
         Aim("P50", "mediapipe", _p50, by_model(0.45, 0.80)),
     ]
-
-
-def judged(
-    turns: Turns, ours: list[str], wanted: list[Aim]
-) -> Iterator[tuple[str, Aim, Ratio, str]]:
-    """Yield who of ours, the aim, its value and the verdict, where both sides have turns."""
-    for who in ours:
-        for aim in wanted:
-            value = ratio(turns.get(who, []), turns.get(aim.peer, []), aim.of)
-            if value is not None:
-                yield who, aim, value, aim.verdict(value)
 
 
 def _p50(turn: Turn) -> float | None:

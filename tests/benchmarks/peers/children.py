@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PATIENCE_S = 60.0
 LITERT_TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 
 
@@ -52,14 +53,17 @@ class Child:
         environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{ROOT}"}
         with FirstMessage(setting.port, self.topic) as first:
             began = time.monotonic()
-            done = subprocess.run(
-                list(map(str, command)),
-                capture_output=True,
-                text=True,
-                check=False,
-                env=environment,
-                timeout=setting.seconds + 120,
-            )
+            try:
+                done = subprocess.run(
+                    list(map(str, command)),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    env=environment,
+                    timeout=setting.seconds + PATIENCE_S,
+                )
+            except subprocess.TimeoutExpired:
+                raise LeftOutError("it did not come to an end") from None
         if done.returncode:
             raise LeftOutError((done.stderr.strip().splitlines() or ["it died without a word"])[-1])
         return _turn(done.stdout.splitlines()[-1], first.after_s(began))

@@ -24,11 +24,13 @@ SEED = 4
 FEEDS = ("memory", "mjpeg", "jpeg")
 
 
-def make_frames(pictures: Path, folder: Path, feeds: list[str], *, most: int) -> None:
+def make_frames(
+    pictures: Path, folder: Path, feeds: list[str], *, most: int, rounds: int = VIDEO_ROUNDS
+) -> None:
     """Write FOLDER/memory/*.bmp, FOLDER/mjpeg/video.avi and FOLDER/jpeg/*.jpg, where asked for.
 
     `most` is how many JPEG files there are, all names of the same sixteen: a source that keeps
-    nothing goes through them once.
+    nothing goes through them once. `rounds` is how often the video shows all of them.
     """
     frames = crops(pictures)
     if "memory" in feeds:
@@ -37,7 +39,7 @@ def make_frames(pictures: Path, folder: Path, feeds: list[str], *, most: int) ->
             cv2.imwrite(str(folder / "memory" / f"{number:02}.bmp"), frame)
     if "mjpeg" in feeds:
         (folder / "mjpeg").mkdir()
-        _write_video(folder / "mjpeg" / "video.avi", frames)
+        _write_video(folder / "mjpeg" / "video.avi", frames * rounds)
     if "jpeg" in feeds:
         (folder / "jpeg").mkdir()
         for number in range(most):
@@ -78,7 +80,6 @@ def _write_video(path: Path, frames: list[NDArray[Any]]) -> None:
         (WIDTH, HEIGHT),
     )
     writer.set(cv2.VIDEOWRITER_PROP_QUALITY, JPEG_QUALITY)
-    for _ in range(VIDEO_ROUNDS):
-        for frame in frames:
-            writer.write(frame)
+    for frame in frames:
+        writer.write(frame)
     writer.release()

@@ -25,7 +25,7 @@ from edge.latency.hdr_codec import decode
 from edge.latency.histogram import Histogram
 from peers.children import LeftOutError
 from peers.feeds import PICTURES
-from peers.stopwatch import pss_bytes
+from peers.stopwatch import WARM_UP_S, pss_bytes
 from peers.turn import Turn
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Told(NamedTuple):
     """A metrics message, and the CPU time of all our processes when it came."""
 
     metrics: dict[str, Any]
+    after_s: float
+    """Seconds since the daemon was started."""
     cpu_ns: int
 
 
@@ -112,8 +114,8 @@ class _Run:
     def turn(self, seconds: float) -> Turn:
         """Return the first windows after the one in which it started and warmed up."""
         before = self._told.get(timeout=SLOWEST_START_S + seconds)
-        while not before.metrics["frames"]:
-            before = self._told.get(timeout=seconds)
+        while self._first is None or before.after_s < self._first + WARM_UP_S:
+            before = self._told.get(timeout=SLOWEST_START_S + seconds)
         after = [self._told.get(timeout=seconds + 10) for _ in range(WINDOWS)]
         windows = [told.metrics for told in after]
         dropped = windows[-1]["dropped_total"]
@@ -157,7 +159,12 @@ class _Run:
             pid = self._daemon.pid
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             self._pids = [pid, *map(int, children)]
-        self._told.put(Told(json.loads(message.payload), sum(map(cpu_ns, self._pids))))
+        try:
+            spent_ns = sum(map(cpu_ns, self._pids))
+        except OSError:
+            return  # a worker died: there will be no turn, and the log says why
+        after_s = time.monotonic() - self._began
+        self._told.put(Told(json.loads(message.payload), after_s, spent_ns))
 
 
 def cpu_ns(pid: int) -> int:

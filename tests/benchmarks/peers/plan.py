@@ -44,12 +44,12 @@ NAMES = {
     "naive": "naive script",
     "mediapipe": "MediaPipe ImageClassifier",
     "litert": "`benchmark_litert_model`",
-    "ours": f"ours (`interpolation: {DEFAULT}`, the default)",
+    "ours": f"ours, `{DEFAULT}` (the default)",
 }
 OURS = ["ours"]
 if DEFAULT != "linear":  # the naive script's cv2.resize takes linear
     PEERS["linear"] = Ours("linear")
-    NAMES["linear"] = "ours (`interpolation: linear`)"
+    NAMES["linear"] = "ours, `linear`"
     OURS.append("linear")
 
 

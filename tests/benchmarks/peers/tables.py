@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from peers.aims import aims, judged
+from peers.aims import aims
 from peers.plan import NAMES, OURS
-from peers.turn import merged, middle
+from peers.turn import merged, middle, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from peers.plan import Setting
     from peers.turn import Turn, Turns
@@ -26,17 +26,21 @@ def table(setting: Setting, turns: Turns, left_out: dict[str, str]) -> str:
     lines.append("")
     lines += (f"- left out: {NAMES[peer]}: {why}" for peer, why in left_out.items())
     lines += _remarks(turns)
-    found = list(
-        judged(turns, OURS, aims(setting.model.stem, setting.feed, paced=bool(setting.fps)))
-    )
-    if found:
-        lines += "", _row(("who", "ratio of ours to", "of", "aim", "value", "verdict"))
-        lines.append(_row(["---"] * 6))
-        lines += (
-            _row((NAMES[who], NAMES[aim.peer], aim.what, f"{aim}", f"{value}", verdict))
-            for who, aim, value, verdict in found
-        )
+    lines += _judged(setting, turns)
     return "\n".join(lines) + "\n"
+
+
+def _judged(setting: Setting, turns: Turns) -> Iterator[str]:
+    """One row an aim, one column each of ours."""
+    ours = [who for who in OURS if turns.get(who)]
+    yield ""
+    yield _row(["ratio of ours to", "of", "aim", *(NAMES[who] for who in ours)])
+    yield _row(["---"] * (3 + len(ours)))
+    for aim in aims(setting.model.stem, setting.feed, paced=bool(setting.fps)):
+        values = [ratio(turns[who], turns.get(aim.peer, []), aim.of) for who in ours]
+        if any(values):
+            said = [f"{value}, {aim.verdict(value)}" if value else "-" for value in values]
+            yield _row([NAMES[aim.peer], aim.what, f"{aim}", *said])
 
 
 def _figures(peer: str, turns: list[Turn]) -> list[str]:
@@ -72,5 +76,5 @@ def _number(value: float | None, unit: float, places: int) -> str:
     return "-" if value is None else f"{value / unit:.{places}f}"
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
