@@ -50,7 +50,7 @@ def test_the_peers_take_turns_and_are_compared(mosquitto: str) -> None:  # noqa:
     said = re.search(r"answers as the naive script: (\d+) of (\d+)", done.stdout)
     assert said, done.stdout
     assert int(said[1]) >= 0.75 * int(said[2]) > 0
-    judged = {row[2] for row in cells(done.stdout) if row[1] == NAMES["naive"]}
+    judged = {row[1] for row in cells(done.stdout) if len(row) == 4 and row[0] == NAMES["naive"]}
     assert judged == {"P50", "throughput", "CPU time a frame", "start to first prediction"}
 
 
