@@ -30,9 +30,9 @@ class Aim:
         return "none" if self.limit is None else f"{sign} {self.limit:g}"
 
     def verdict(self, value: Ratio) -> str:
-        """Say `met` or `missed`, and whether some turn says otherwise."""
+        """Say `met` or `missed`, and whether some turn says otherwise; nothing without an aim."""
         if self.limit is None:
-            return "nothing aimed at"
+            return ""
         met = self._keeps(value.median)
         agreed = self._keeps(value.low) == self._keeps(value.high) == met
         return ("met" if met else "missed") + ("" if agreed else ", not in every turn")

@@ -11,8 +11,9 @@ from peers.turn import merged, middle, ratio
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from peers.aims import Aim
     from peers.plan import Setting
-    from peers.turn import Turn, Turns
+    from peers.turn import Ratio, Turn, Turns
 
 HEAD = ("who", "P50 ms", "P99 ms", "P99/P50", "frames/s", "CPU ms/frame", "PSS MB", "first s")
 
@@ -39,8 +40,12 @@ def _judged(setting: Setting, turns: Turns) -> Iterator[str]:
     for aim in aims(setting.model.stem, setting.feed, paced=bool(setting.fps)):
         values = [ratio(turns[who], turns.get(aim.peer, []), aim.of) for who in ours]
         if any(values):
-            said = [f"{value}, {aim.verdict(value)}" if value else "-" for value in values]
+            said = [_said(aim, value) for value in values]
             yield _row([NAMES[aim.peer], aim.what, f"{aim}", *said])
+
+
+def _said(aim: Aim, value: Ratio | None) -> str:
+    return "-" if value is None else ", ".join(filter(None, (f"{value}", aim.verdict(value))))
 
 
 def _figures(peer: str, turns: list[Turn]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from peers.frames import crops
 
 from edge.config.pipeline import Pipeline
+from edge.errors import EdgeError
 from edge.sources.base import Grabbed, Source, SourceOptions
 from edge.wire import Wire
 from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
@@ -95,4 +96,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgeError as error:
+        sys.exit(str(error))

@@ -64,11 +64,11 @@ class System:
         try:
             ready = self._wire.receive()
         except ConnectionError:
-            words = (self.process.communicate()[1] or "").strip().splitlines() or ["not a word"]
-            raise RuntimeError(f"the system under test died: {words[-1]}") from None
+            raise RuntimeError(f"the system under test died: {self._last_words()}") from None
         assert isinstance(ready, Ready)
         self.engine = f"{ready.engine} {ready.engine_version}"
-        threading.Thread(target=self._hear, name="hear", daemon=True).start()
+        self._hearing = threading.Thread(target=self._hear, name="hear", daemon=True)
+        self._hearing.start()
         for number in range(WARM_UP):
             self.issue(number, number)
             if not self._answers.acquire(timeout=PATIENCE_S):
@@ -84,6 +84,7 @@ class System:
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.process.communicate()
+        self._hearing.join()
         self._wire.socket.close()
 
     def begin(self, complete: Callable[[int], None]) -> None:
@@ -113,9 +114,12 @@ class System:
     def _died(self) -> None:
         """End with it, for LoadGen waits for ever for a query that nobody will answer."""
         if not self._closing:
-            words = (self.process.communicate()[1] or "").strip().splitlines() or ["not a word"]
-            print(f"the system under test died: {words[-1]}", file=sys.stderr, flush=True)
+            print(f"the system under test died: {self._last_words()}", file=sys.stderr, flush=True)
             os._exit(1)
+
+    def _last_words(self) -> str:
+        said = self.process.communicate()[1].strip().splitlines()
+        return said[-1] if said else "not a word"
 
     def stall(self, seconds: float, every_s: float, until: threading.Event) -> None:
         """Stop the process dead for `seconds`, again and again, until told otherwise."""
