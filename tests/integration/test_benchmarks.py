@@ -65,13 +65,11 @@ def test_loadgen_and_our_figures_see_the_same_stalls() -> None:
         pytest.skip("mlcommons-loadgen has wheels for x86-64 only")
     done = benchmark("witness", *["--stalls", "on", "--seconds", "3", "--qps", "50"])
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [row for row in cells(done.stdout) if row[0] in ("SingleStream", "Server")]
-    figures = {(row[0], row[3]): (float(row[4]), row[5]) for row in rows if row[5]}
-    assert {scenario for scenario, _ in figures} == {"SingleStream", "Server"}
-    for loadgen_ms, ours in figures.values():
-        assert ours != "-", done.stdout
-        # LoadGen's time of a query begins before ours and ends after it; ours is rounded to 0.1 %.
-        assert loadgen_ms >= float(ours) * 0.998 - 0.002, done.stdout
+    rows = {row[0]: row[3:6] for row in cells(done.stdout) if row[1] == "1"}
+    assert rows.keys() == {"SingleStream", "Server"}, done.stdout
+    for percentiles in rows.values():
+        for loadgen_ms, ours_ms in (map(float, cell.split(" / ")) for cell in percentiles):
+            # LoadGen's time of a query begins before ours and ends after it; ours is kept to 0.1 %.
+            assert loadgen_ms >= ours_ms * 0.998 - 0.002, done.stdout
     # One query in thirteen met a process that stood still for 200 ms, one in thirty for 100.
-    for account in figures["Server", "P99"]:
-        assert float(account) > 100, done.stdout
+    assert all(float(account) > 100 for account in rows["Server"][2].split(" / ")), done.stdout

@@ -73,7 +73,7 @@ class System:
             self.issue(number, number)
             if not self._answers.acquire(timeout=PATIENCE_S):
                 raise RuntimeError("the system under test does not answer")
-        self.usual_ms = self.latency.percentile(50) / 1e3
+        self.usual_ms: float = self.latency.percentile(50) / 1e3
         return self
 
     def __exit__(self, *_: object) -> None:
