@@ -1,0 +1,1 @@
+"""MLPerf LoadGen as an outside witness of our latency figures. `make witness`."""
