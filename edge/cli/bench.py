@@ -215,6 +215,8 @@ def _accuracies(
 ) -> "dict[str, Accuracy]":
     """Return the accuracy by the model's digest; nothing where no pictures were given."""
     if args.images is None:
+        if args.labels is not None:
+            raise ConfigError("--labels goes with --images")
         return {}
     if not args.compare:
         raise ConfigError("--images goes with --compare")
@@ -233,4 +235,11 @@ def _accuracies(
     with progress("labelled pictures", len(files) * len(models)) as advance:
         for model in models:
             found[model.sha256] = accuracy(model.path, pictures, engine, advance)
+    unreadable = max(each.unreadable for each in found.values())
+    if unreadable:
+        print(
+            f"edge bench: {args.images}: {unreadable} of the pictures could not be read and are "
+            "in no accuracy",
+            file=sys.stderr,
+        )
     return found

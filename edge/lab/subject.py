@@ -37,11 +37,6 @@ class Subject:
     input_size: tuple[int, int] | None = None
     """Width and height; None: as the model's file has it."""
 
-    def __str__(self) -> str:
-        size = " at {}x{}".format(*self.input_size) if self.input_size else ""
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.model.name}{size} on {self.engine}, {threads}"
-
 
 CONTROL = Subject(Path("the control"), "control", "", 1)
 """Runs along in every bench: what it takes longer, the machine was slower."""

@@ -240,6 +240,7 @@ def test_models_are_ranked_by_speed_and_accuracy(testdata: Path, tmp_path: Path)
         row, column = divmod(number, sheet.shape[1] // 8)
         tile = sheet[row * 8 :, column * 8 :][:8, :8]
         cv2.imwrite(str(tmp_path / f"{truth}_{number}.png"), tile)
+    (tmp_path / "3_broken.png").write_text("no picture", encoding="utf-8")
     resnet = testdata / "models/pretrainedResnet_quant.tflite"  # ten classes too, of other things
     arguments = ("--seconds", "0.2", "--images", tmp_path, "--truth", "name", "--json")
     done = edge("bench", "--compare", resnet, DIGITS, *arguments)
@@ -247,6 +248,8 @@ def test_models_are_ranked_by_speed_and_accuracy(testdata: Path, tmp_path: Path)
     found = json.loads(done.stdout)
     accuracy = {each["file"]: each["accuracy"] for each in found["models"]}
     assert accuracy["digits.tflite"]["pictures"] == 20
+    assert accuracy["digits.tflite"]["unreadable"] == 1
+    assert "1 of the pictures could not be read" in done.stderr
     assert accuracy["digits.tflite"]["right"] >= 18
     assert accuracy[resnet.name]["right"] < 10
     ranks = [(each["model"], each["pareto"]) for each in found["ranking"]["ranks"]]
@@ -315,6 +318,7 @@ def test_a_model_that_no_engine_runs_fails_with_the_reason(tmp_path: Path) -> No
         ([DIGITS, "--save", "."], 2, "is a folder"),
         ([DIGITS, "--against", "text.tflite"], 2, "is no bench saved with --save"),
         ([DIGITS, "--images", "."], 2, "--images goes with --compare"),
+        (["--compare", DIGITS, "--labels", "x.txt"], 2, "--labels goes with --images"),
         (["--compare", DIGITS, "--images", "nowhere"], 2, "nowhere: no such file or folder"),
     ],
 )
