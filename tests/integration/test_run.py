@@ -202,7 +202,7 @@ def test_a_model_slower_than_its_camera_drops_frames_and_misses_nothing(
         device(
             broker,
             f"""  slow:
-    source: {{type: synthetic, width: 320, height: 240, fps: 200}}
+    source: {{type: synthetic, width: 320, height: 240, fps: 2000}}
     model: {{path: {testdata}/models/mobilenet_v2_1.0_224_quant.tflite}}
     deadline_ms: 5000
 """,

@@ -110,7 +110,7 @@ def test_a_changed_model_voids_the_choice_and_check_says_so(
     assert "is void: the model is another one)" in said
     (home / "dev.tuning.json").write_text("{", encoding="utf-8")
     said = edge("check", text).stdout
-    assert "asked for by the configuration; " in said
+    assert "asked for by name; " in said
     assert "is damaged or no tuning" in said
 
 

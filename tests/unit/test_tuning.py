@@ -76,7 +76,7 @@ def test_auto_takes_the_tuning_and_says_so() -> None:
 
 
 def test_what_the_configuration_says_wins() -> None:
-    assert chosen("litert", 2) == ("litert", 2, "asked for by the configuration")
+    assert chosen("litert", 2) == ("litert", 2, "asked for by name")
 
 
 def test_without_a_tuning_auto_keeps_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
