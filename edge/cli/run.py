@@ -24,6 +24,18 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon to its end."""
+    from edge.errors import ConfigError
+    from edge.supervisor.process import worker_ahead
+
+    for option in ("max_seconds", "max_frames"):
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{option.replace('_', '-')} must be more than 0, not {value}")
+    with worker_ahead():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     import asyncio
 
     from edge.config.load import load
@@ -37,10 +49,6 @@ def run(args: argparse.Namespace) -> int:
             parse_broker(args.broker)
         except ValueError as error:
             raise ConfigError(f"--broker {args.broker}: {error}") from None
-    for option in ("max_seconds", "max_frames"):
-        value = getattr(args, option)
-        if value is not None and not value > 0:
-            raise ConfigError(f"--{option.replace('_', '-')} must be more than 0, not {value}")
     daemon = Daemon(
         lambda: load(args.config),
         broker=args.broker,

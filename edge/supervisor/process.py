@@ -7,14 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.wire import Job, Stop, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge.config.pipeline import Pipeline
 
+WORKER = "edge.worker.main"
 # The child sees the modules we see, whatever lies in the folder we were started in.
 BOOTSTRAP = "import sys; sys.path[:] = {path}; from {module} import main; main()"
 # One thread for numpy's libraries, which our children hardly use; FFmpeg keeps quiet.
@@ -69,6 +73,24 @@ class ChildProcess:
             self.process.stdout.close()
 
 
+_started_ahead: list[ChildProcess] = []
+
+
+@contextmanager
+def worker_ahead() -> Iterator[None]:
+    """Start a worker before it is known what for: the first that is wanted will be this one.
+
+    It imports numpy, OpenCV and the rest while the configuration is read. Where none was
+    wanted it ends with the context.
+    """
+    _started_ahead.append(ChildProcess(WORKER))
+    try:
+        yield
+    finally:
+        while _started_ahead:
+            _started_ahead.pop().close()
+
+
 class WorkerProcess(ChildProcess):
     """A running worker and its wire."""
 
@@ -83,7 +105,11 @@ class WorkerProcess(ChildProcess):
         check_only: bool = False,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts."""
-        super().__init__("edge.worker.main")
+        if _started_ahead:
+            ahead = _started_ahead.pop()
+            self.process, self.socket = ahead.process, ahead.socket
+        else:
+            super().__init__(WORKER)
         self.wire = Wire(self.socket)
         job = Job(device, name, options.model_dump_json(), first_frame, max_frames, check_only)
         self.wire.send(job)

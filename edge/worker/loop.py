@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import EdgeError, FrameError, SourceError
+from edge.sources.pacing import sleep_until
 from edge.wire import Done, Late, Note
 from edge.worker.cache import Kept
 from edge.worker.rehearsal import Rehearsal
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 COLLECT_EVERY = 256  # frames between two garbage collections, which are made between frames
 IDLE_S = 0.5
+EARLY_NS = 300_000  # a pulled frame is ready so long before the engine is
 HANDOVER_NS = 1_000_000  # a thread is awake by then
 KNOWN_PASSES = 8  # forward passes that the length of the next is told from
 MEMORY = 1 / 8  # weight of the newest frame in what preparing usually takes
@@ -140,6 +142,7 @@ class CaptureSide:
                     self._rehearsal.before(source.due_ns(), slot.tensor, stopping)
             elif not self._pass_over:
                 self._wait_for_room()
+            began_ns = time.monotonic_ns()
             grabbed = source.grab(stopping)
             if grabbed is None:
                 return
@@ -151,7 +154,8 @@ class CaptureSide:
                 mailbox.skip()
                 continue
             slot.grabbed, slot.frame = grabbed, grabbed.number + self._offset
-            began_ns = time.monotonic_ns()
+            if self._live:  # what it spent in `grab` was waiting
+                began_ns = time.monotonic_ns()
             try:
                 frame = source.retrieve()
                 slot.retrieved_ns = time.monotonic_ns()
@@ -172,11 +176,15 @@ class CaptureSide:
     def _wait_for_room(self) -> None:
         """Wait, before a pulled source is asked, until the frame before was taken.
 
-        There is time meanwhile to finish what the forward passes left.
+        There is time meanwhile to finish what the forward passes left. And a frame taken
+        long before the engine is free would only grow old.
         """
         while not self._mailbox.wait_for_room(IDLE_S) and not self.stopping.is_set():
             pass
         self._inference.finish()
+        free_ns = self._inference.free_ns()
+        if free_ns is not None:
+            sleep_until(free_ns - 2 * round(self._usual_prepare_ns) - EARLY_NS, self.stopping)
 
     def has_time(self) -> bool:
         """Whether a forward pass that begins now will have ended before the next frame comes."""

@@ -6,6 +6,7 @@ Started as `python -c BOOTSTRAP FD` by `edge.supervisor.process`; never by a per
 from __future__ import annotations
 
 import faulthandler
+import importlib.util
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from edge.worker.mailbox import Mailbox
 from edge.worker.prepare import Prepared, prepare, quiet_python
 
 BEAT_S = 0.5
+JOB_LIMIT_S = 60.0
 ORPHANED = 3  # exit status when the supervisor is gone
 
 
@@ -45,11 +47,15 @@ class Line:
 def main() -> None:
     """Run the job that the supervisor sends first, then end."""
     faulthandler.enable()
+    _only_the_schema_that_is_needed()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides when we stop
     line = Line(Wire(socket.socket(fileno=int(sys.argv[1]))))
-    line.wire.wait(timeout_s=30)
-    job = line.wire.receive()
+    line.wire.wait(timeout_s=JOB_LIMIT_S)
+    try:
+        job = line.wire.receive()
+    except ConnectionError:
+        sys.exit(ORPHANED)  # started ahead, and not wanted
     if not isinstance(job, Job):
         raise TypeError(f"expected a job first, not {job!r}")
     try:
@@ -66,6 +72,17 @@ def main() -> None:
         line.may_wait = True
         line.tell(Failed(type(error).__name__, str(error)))
         sys.exit(error.exit_status)
+
+
+def _only_the_schema_that_is_needed() -> None:
+    """Make the package tflite known without running its `__init__`.
+
+    That imports some 300 classes, a third of the time a worker takes to start; reading a model
+    needs a dozen, each from a module of its own.
+    """
+    spec = importlib.util.find_spec("tflite")
+    if spec is not None:
+        sys.modules.setdefault("tflite", importlib.util.module_from_spec(spec))
 
 
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
