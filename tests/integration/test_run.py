@@ -202,7 +202,7 @@ def test_a_model_slower_than_its_camera_drops_frames_and_misses_nothing(
         device(
             broker,
             f"""  slow:
-    source: {{type: synthetic, width: 320, height: 240, fps: 2000}}
+    source: {{type: synthetic, width: 320, height: 240, fps: 400}}
     model: {{path: {testdata}/models/mobilenet_v2_1.0_224_quant.tflite}}
     deadline_ms: 5000
 """,
@@ -216,9 +216,11 @@ def test_a_model_slower_than_its_camera_drops_frames_and_misses_nothing(
     dropped = last["dropped_total"]
     assert dropped["mailbox"] > 20
     assert last["deadline_misses_total"] == 0
-    # Every frame between the first and the last was answered or counted as dropped; a frame
-    # or two lay in the mailbox when it ended.
-    assert 0 <= len(frames) + sum(dropped.values()) - (frames[-1] - frames[0] + 1) <= 3
+    # Every frame between the first and the last was answered or counted as dropped; so were
+    # those that came during the last forward pass.
+    behind_the_last = 0.4 * last["stages_ms"]["inference"]["max"] + 3
+    counted = len(frames) + sum(dropped.values()) - (frames[-1] - frames[0] + 1)
+    assert 0 <= counted <= behind_the_last
 
 
 def test_a_hopeless_deadline_drops_frames_before_the_forward_pass(
