@@ -8,6 +8,33 @@ ALIKE = 0.2
 LONG = 1.75  # periods; a shorter gap is jitter, or exposure getting longer
 
 
+class Period:
+    """The usual interval between a source's frames: the median of the recent ones."""
+
+    def __init__(self) -> None:
+        self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
+        self.ns = 0.0
+        """Nanoseconds; 0 while too few intervals are known."""
+        self.even = False
+        """Whether one can rely on it: half of the recent intervals differ from it by little."""
+
+    def add(self, interval_ns: int) -> None:
+        """Take in the interval before the newest frame."""
+        self._intervals.append(interval_ns)
+        if len(self._intervals) >= KNOWN_INTERVALS // 2:
+            ordered = sorted(self._intervals)
+            self.ns = median(ordered)
+            quarter = len(ordered) // 4
+            spread = ordered[-1 - quarter] - ordered[quarter]
+            self.even = spread <= ALIKE * self.ns
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._intervals.clear()
+        self.ns = 0.0
+        self.even = False
+
+
 class StallWatch:
     """Counts the frames missing between consecutive capture times.
 
@@ -17,14 +44,14 @@ class StallWatch:
     """
 
     def __init__(self) -> None:
-        self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
+        self.period = Period()
         self._last_ns: int | None = None
         self._pending = 0
         self._long_ns = 0
 
     def restart(self) -> None:
         """Forget what was: the source was opened anew."""
-        self._intervals.clear()
+        self.period.forget()
         self._last_ns = None
         self._pending = 0
         self._long_ns = 0
@@ -36,9 +63,8 @@ class StallWatch:
             return 0
         interval_ns = captured_ns - self._last_ns
         self._last_ns = captured_ns
-        known = len(self._intervals) >= KNOWN_INTERVALS // 2
-        period_ns = median(self._intervals) if known else 0.0
-        self._intervals.append(interval_ns)
+        period_ns = self.period.ns
+        self.period.add(interval_ns)
         if not period_ns:
             return 0
         if interval_ns < period_ns / 2:
