@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from emulated_camera import EmulatedCamera, compile_library
 from parties import Daemon, Listener, Mosquitto
 
 IN_CI = os.environ.get("CI") == "true"
@@ -19,6 +20,7 @@ DIGITS = f"""
 RIGHT_SKIPS = {
     "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
+    "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
@@ -54,6 +56,21 @@ def listener(broker: Mosquitto) -> Iterator[Listener]:
     """A client that hears everything the device says."""
     with Listener(broker.port) as listening:
         yield listening
+
+
+@pytest.fixture(scope="session")
+def camera_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what makes OpenCV see a camera, compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the emulated camera: sudo apt install gcc libc6-dev")
+    return compile_library(compiler, tmp_path_factory.mktemp("camera"))
+
+
+@pytest.fixture
+def camera(camera_library: Path, tmp_path: Path) -> EmulatedCamera:
+    """A V4L2 camera that is not plugged in yet."""
+    return EmulatedCamera(camera_library, tmp_path)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class Camera(Source):
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         self._capture = capture
         self._stalls.restart()
-        self._rhythm.forget()
+        self._rhythm.restart()
 
     def _decoder(self, capture: Any) -> Callable[[NDArray[Any]], NDArray[Any] | None] | None:
         """Return what decodes the format that the camera really gives; None for OpenCV itself."""

@@ -91,13 +91,13 @@ class Rhythm:
     """
 
     def __init__(self, period: Period) -> None:
-        """`period` is kept by the caller, from the capture times."""
+        """`period` is that of the capture times; whoever made it feeds it."""
         self._period = period
         self._delays_ns: deque[int] = deque(maxlen=KNOWN_DELAYS)
         self._captured_ns = 0
 
     def take(self, captured_ns: int, *, arrived_ns: int) -> None:
-        """Take in when a frame was captured, and when we had it; the period knows it already."""
+        """Take in when a frame was captured, and when we had it."""
         self._captured_ns = captured_ns
         self._delays_ns.append(arrived_ns - captured_ns)
 
@@ -108,6 +108,6 @@ class Rhythm:
             return None
         return self._captured_ns + round(self._period.ns) + min(self._delays_ns)
 
-    def forget(self) -> None:
-        """Begin anew."""
+    def restart(self) -> None:
+        """Forget what was: the source was opened anew."""
         self._delays_ns.clear()

@@ -25,7 +25,7 @@ class Converter:
         pairs = width // 2
         self._shape = (height, pairs, 4)
         self._halves = []
-        while by > 1 and min(height, pairs) > 1:
+        while by > 1:
             height, pairs, by = height // 2, pairs // 2, by // 2
             self._halves.append(np.empty((height, pairs, 4), np.uint8))
         self._bgr = np.empty((height, 2 * pairs, 3), np.uint8)
