@@ -42,7 +42,8 @@ class CameraOptions(SourceOptions):
         min_length=4,
         max_length=4,
         pattern=r"^[\x21-\x7e ]{4}$",
-        description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
+        description="Pixel format asked of it, as four letters. MJPG (JPEGs) and YUYV are decoded "
+        "no larger than the model needs; others whole, by OpenCV.",
     )
 
     @property
