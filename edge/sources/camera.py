@@ -42,8 +42,7 @@ class CameraOptions(SourceOptions):
         min_length=4,
         max_length=4,
         pattern=r"^[\x21-\x7e ]{4}$",
-        description="Pixel format asked of it, as four letters. MJPG (JPEGs) and YUYV are decoded "
-        "no larger than the model needs; others whole, by OpenCV.",
+        description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
     )
 
     @property
@@ -70,6 +69,7 @@ class Camera(Source):
         self._stalls = StallWatch()
         self._rhythm = Rhythm(self._stalls.period)
         self._number = -1
+        self._stamped_ns: int | None = None  # the driver's last stamp that was believed
         self._taken: NDArray[Any] | None = None
         self._decode: Callable[[NDArray[Any]], NDArray[Any] | None] | None = None
         self._capture: Any = None
@@ -97,6 +97,7 @@ class Camera(Source):
         if self._decode is not None:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         self._capture = capture
+        self._stamped_ns = None
         self._stalls.restart()
         self._rhythm.restart()
 
@@ -137,7 +138,10 @@ class Camera(Source):
         if not self._capture.grab():
             raise SourceError(f"{self._node}: gives no more frames; was it unplugged?")
         arrived_ns = time.monotonic_ns()
-        captured_ns = driver_stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns=arrived_ns)
+        position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        captured_ns = driver_stamp(position_ms, now_ns=arrived_ns, before_ns=self._stamped_ns)
+        if captured_ns != arrived_ns:
+            self._stamped_ns = captured_ns
         gap = self._stalls.gap(captured_ns)
         self._rhythm.take(captured_ns, arrived_ns=arrived_ns)
         self.lost += gap
@@ -173,11 +177,15 @@ class Camera(Source):
             self._capture = None
 
 
-def driver_stamp(position_ms: float, *, now_ns: int) -> int:
+def driver_stamp(position_ms: float, *, now_ns: int, before_ns: int | None = None) -> int:
     """Return the capture time: the driver's where it is believable, else `now_ns`.
 
     V4L2 stamps a buffer on the monotonic clock and OpenCV hands that on, in milliseconds,
-    as the position; some drivers leave it 0 or use another clock.
+    as the position; some drivers leave it 0 or use another clock. A frame may have lain there
+    for long: it is believed, however old, when it follows `before_ns`, a stamp of this driver.
     """
     stamp_ns = round(position_ms * 1e6)
-    return stamp_ns if now_ns - OLDEST_STAMP_NS <= stamp_ns <= now_ns else now_ns
+    oldest_ns = now_ns - OLDEST_STAMP_NS
+    if before_ns is not None:
+        oldest_ns = min(oldest_ns, before_ns)
+    return stamp_ns if oldest_ns <= stamp_ns <= now_ns else now_ns

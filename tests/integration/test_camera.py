@@ -87,13 +87,12 @@ print(source.retrieve().shape)
     assert said == "(120, 160, 3)\n"
 
 
-@pytest.mark.parametrize("fourcc", ["MJPG", "YUYV"])
-@pytest.mark.parametrize("trouble", ["half", "zeros"])
+@pytest.mark.parametrize(
+    ("fourcc", "trouble"), [("MJPG", "half"), ("MJPG", "zeros"), ("YUYV", "half")]
+)
 def test_a_damaged_frame_is_told_and_the_next_one_is_right(
     fourcc: str, trouble: str, camera: EmulatedCamera
 ) -> None:
-    if (fourcc, trouble) == ("YUYV", "zeros"):
-        return  # a green picture: there is nothing to tell it by
     camera.plug_in([photograph()], fourcc=fourcc)
     said = camera.run(
         OPENED

@@ -728,6 +728,15 @@ def test_the_drivers_stamp_is_the_capture_time() -> None:
     assert driver_stamp(now_ns / 1e6 - 1999, now_ns=now_ns) < now_ns - 1998 * MS
 
 
+def test_a_stamp_that_follows_one_of_the_driver_is_believed_however_old() -> None:
+    now_ns = 123_456_789_000_000
+    old_ms = 123_456_789.0 - 9000
+    before_ns = round((old_ms - 33) * 1e6)
+    assert driver_stamp(old_ms, now_ns=now_ns, before_ns=before_ns) == round(old_ms * 1e6)
+    assert driver_stamp(old_ms - 34, now_ns=now_ns, before_ns=before_ns) == now_ns
+    assert driver_stamp(0.0, now_ns=now_ns, before_ns=before_ns) == now_ns
+
+
 @pytest.mark.parametrize(
     "stamp_ms",
     [0.0, -1.0, 123_456_789.0 - 2001, 123_456_790.0, 1_700_000_000_000.0],
