@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from emulated_camera import EmulatedCamera, compile_library
 from parties import Daemon, Listener, Mosquitto
 
 IN_CI = os.environ.get("CI") == "true"
@@ -21,6 +22,7 @@ RIGHT_SKIPS = {
     "only root can give up its rights": os.geteuid() != 0,
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
     "mlcommons-loadgen has wheels for x86-64 only": os.uname().machine != "x86_64",
+    "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
@@ -65,6 +67,21 @@ def listener(broker: Mosquitto) -> Iterator[Listener]:
     """A client that hears everything the device says."""
     with Listener(broker.port) as listening:
         yield listening
+
+
+@pytest.fixture(scope="session")
+def camera_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what makes OpenCV see a camera, compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the emulated camera: sudo apt install gcc libc6-dev")
+    return compile_library(compiler, tmp_path_factory.mktemp("camera"))
+
+
+@pytest.fixture
+def camera(camera_library: Path, tmp_path: Path) -> EmulatedCamera:
+    """A V4L2 camera that is not plugged in yet."""
+    return EmulatedCamera(camera_library, tmp_path)
 
 
 @pytest.fixture

@@ -8,6 +8,38 @@ ALIKE = 0.2
 LONG = 1.75  # periods; a shorter gap is jitter, or exposure getting longer
 
 
+class Period:
+    """The usual interval between a source's frames: the median of the recent ones."""
+
+    def __init__(self) -> None:
+        self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was: the source was opened anew."""
+        self._intervals.clear()
+        self._last_ns: int | None = None
+        self.ns = 0.0
+        """Nanoseconds; 0 while too few intervals are known."""
+        self.even = False
+        """Whether half of the recent intervals lie within a fifth of it: one can rely on it."""
+
+    def take(self, captured_ns: int) -> int:
+        """Take in a capture time; return the interval before it, 0 for the first."""
+        if self._last_ns is None:
+            self._last_ns = captured_ns
+            return 0
+        interval_ns = captured_ns - self._last_ns
+        self._last_ns = captured_ns
+        self._intervals.append(interval_ns)
+        if len(self._intervals) >= KNOWN_INTERVALS // 2:
+            ordered = sorted(self._intervals)
+            quarter = len(ordered) // 4
+            self.ns = median(ordered)
+            self.even = ordered[-1 - quarter] - ordered[quarter] <= ALIKE * self.ns
+        return interval_ns
+
+
 class StallWatch:
     """Counts the frames missing between consecutive capture times.
 
@@ -17,28 +49,20 @@ class StallWatch:
     """
 
     def __init__(self) -> None:
-        self._intervals: deque[int] = deque(maxlen=KNOWN_INTERVALS)
-        self._last_ns: int | None = None
+        self.period = Period()
         self._pending = 0
         self._long_ns = 0
 
     def restart(self) -> None:
         """Forget what was: the source was opened anew."""
-        self._intervals.clear()
-        self._last_ns = None
+        self.period.restart()
         self._pending = 0
         self._long_ns = 0
 
     def gap(self, captured_ns: int) -> int:
         """Take in a capture time; return how many frames are now known to be lost before it."""
-        if self._last_ns is None:
-            self._last_ns = captured_ns
-            return 0
-        interval_ns = captured_ns - self._last_ns
-        self._last_ns = captured_ns
-        known = len(self._intervals) >= KNOWN_INTERVALS // 2
-        period_ns = median(self._intervals) if known else 0.0
-        self._intervals.append(interval_ns)
+        period_ns = self.period.ns
+        interval_ns = self.period.take(captured_ns)
         if not period_ns:
             return 0
         if interval_ns < period_ns / 2:

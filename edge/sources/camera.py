@@ -11,14 +11,19 @@ from pydantic import Field
 
 from edge.errors import FrameError, SourceError
 from edge.latency.stalls import StallWatch
+from edge.sources import jpeg
 from edge.sources.base import Grabbed, Source, SourceOptions
+from edge.sources.pacing import Rhythm
+from edge.sources.yuyv import Converter
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
 OLDEST_STAMP_NS = 2_000_000_000  # a driver's timestamp further back is of another clock
+BUFFERS = 4  # that OpenCV has the driver fill
 
 
 class CameraOptions(SourceOptions):
@@ -51,15 +56,22 @@ class CameraOptions(SourceOptions):
 
 
 class Camera(Source):
-    """Grabs without decoding; decodes into one buffer when asked."""
+    """Grabs without decoding; decodes when asked, no larger than asked.
+
+    OpenCV would decode each frame whole, and give the picture before where one is damaged. So
+    it is asked for the driver's own bytes in the formats that we can do better.
+    """
 
     def __init__(self, options: CameraOptions) -> None:
         self._options = options
         device = options.device
         self._node = Path(f"/dev/video{device}" if isinstance(device, int) else device)
         self._stalls = StallWatch()
+        self._rhythm = Rhythm(self._stalls.period)
         self._number = -1
-        self._frame: NDArray[Any] | None = None
+        self._stamped_ns: int | None = None  # the driver's last stamp that was believed
+        self._taken: NDArray[Any] | None = None
+        self._decode: Callable[[NDArray[Any]], NDArray[Any] | None] | None = None
         self._capture: Any = None
 
     def open(self) -> None:
@@ -81,31 +93,82 @@ class Camera(Source):
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.height)
         capture.set(cv2.CAP_PROP_FPS, options.fps)
+        self._decode = self._decoder(capture)
+        if self._decode is not None:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         self._capture = capture
+        self._stamped_ns = None
         self._stalls.restart()
+        self._rhythm.restart()
 
-    def grab(self, stop: threading.Event) -> Grabbed | None:
-        """Wait for the driver's next buffer; its own timestamp is the capture time."""
+    def _decoder(self, capture: Any) -> Callable[[NDArray[Any]], NDArray[Any] | None] | None:
+        """Return what decodes the format that the camera really gives; None for OpenCV itself."""
         import cv2
 
+        fourcc = int(capture.get(cv2.CAP_PROP_FOURCC))
+        if fourcc in (cv2.VideoWriter.fourcc(*"MJPG"), cv2.VideoWriter.fourcc(*"JPEG")):
+            return lambda data: jpeg.decode(data, self.reduction)
+        if fourcc == cv2.VideoWriter.fourcc(*"YUYV"):
+            width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+            height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+            return Converter(width, height, by=self.reduction(width, height))
+        return None
+
+    def grab(self, stop: threading.Event) -> Grabbed | None:
+        """Wait for the driver's next buffer; its own timestamp is the capture time.
+
+        The driver fills its buffers and then drops what comes: after a pause of ours they hold
+        old frames. So we pass over each whose successor should be here by now.
+        """
         if stop.is_set():
             return None
+        captured_ns = self._take_buffer()
+        for _ in range(BUFFERS):
+            due_ns = self._rhythm.due_ns
+            if due_ns is None or time.monotonic_ns() < due_ns:
+                break
+            self.lost += 1
+            captured_ns = self._take_buffer()
+        return Grabbed(self._number, captured_ns)
+
+    def _take_buffer(self) -> int:
+        """Wait for a buffer and count it; return when its frame was captured."""
+        import cv2
+
         if not self._capture.grab():
             raise SourceError(f"{self._node}: gives no more frames; was it unplugged?")
-        captured_ns = driver_stamp(
-            self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns=time.monotonic_ns()
-        )
+        arrived_ns = time.monotonic_ns()
+        position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        captured_ns = driver_stamp(position_ms, now_ns=arrived_ns, before_ns=self._stamped_ns)
+        if captured_ns != arrived_ns:
+            self._stamped_ns = captured_ns
         gap = self._stalls.gap(captured_ns)
+        self._rhythm.take(captured_ns, arrived_ns=arrived_ns)
         self.lost += gap
         self._number += 1 + gap
-        return Grabbed(self._number, captured_ns)
+        return captured_ns
 
     def retrieve(self) -> NDArray[Any]:
         """Decode the frame grabbed last."""
-        ok, self._frame = self._capture.retrieve(self._frame)
-        if not ok or self._frame is None:
+        import cv2
+
+        ok, self._taken = self._capture.retrieve(self._taken)
+        taken = self._taken
+        if not ok or taken is None:
             raise FrameError(f"{self._node}: a frame could not be decoded")
-        return self._frame
+        if self._decode is None or taken.shape[2:] == (3,):  # decoded already
+            return taken
+        try:
+            frame = self._decode(taken.reshape(-1))
+        except (cv2.error, ValueError):
+            frame = None
+        if frame is None:
+            raise FrameError(f"{self._node}: a frame came damaged ({taken.size} bytes)")
+        return frame
+
+    def due_ns(self) -> int | None:
+        """When the next frame will be there, by the rhythm of the last ones."""
+        return self._rhythm.due_ns
 
     def close(self) -> None:
         """Give the camera back."""
@@ -114,11 +177,15 @@ class Camera(Source):
             self._capture = None
 
 
-def driver_stamp(position_ms: float, *, now_ns: int) -> int:
+def driver_stamp(position_ms: float, *, now_ns: int, before_ns: int | None = None) -> int:
     """Return the capture time: the driver's where it is believable, else `now_ns`.
 
     V4L2 stamps a buffer on the monotonic clock and OpenCV hands that on, in milliseconds,
-    as the position; some drivers leave it 0 or use another clock.
+    as the position; some drivers leave it 0 or use another clock. A frame may have lain there
+    for long: it is believed, however old, when it follows `before_ns`, a stamp of this driver.
     """
     stamp_ns = round(position_ms * 1e6)
-    return stamp_ns if now_ns - OLDEST_STAMP_NS <= stamp_ns <= now_ns else now_ns
+    oldest_ns = now_ns - OLDEST_STAMP_NS
+    if before_ns is not None:
+        oldest_ns = min(oldest_ns, before_ns)
+    return stamp_ns if oldest_ns <= stamp_ns <= now_ns else now_ns

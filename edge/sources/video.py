@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from edge.errors import FrameError, SourceError
-from edge.sources.base import Grabbed, Source, SourceOptions
-from edge.sources.pacing import Pacer
+from edge.latency.stalls import Period
+from edge.sources import jpeg
+from edge.sources.base import Grabbed, Source, SourceOptions, whole
+from edge.sources.pacing import Pacer, Rhythm
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -75,7 +78,11 @@ class Video(Source):
         self._number = -1
         self._frame: NDArray[Any] | None = None
         self._capture: Any = None
+        self._packets = False  # whether the capture gives JPEGs, undecoded
+        self._has_first = False  # whether the first of them was grabbed, to look at
         self._pacer: Pacer | None = None
+        self._period = Period()
+        self._rhythm = Rhythm(self._period)
 
     def open(self) -> None:
         """Open the file or stream."""
@@ -83,17 +90,34 @@ class Video(Source):
 
         if not self._options.stream and not Path(self._options.path).is_file():
             raise SourceError(f"{self._shown}: there is no such video file")
+        capture = self._begin()
+        own_fps = float(capture.get(cv2.CAP_PROP_FPS))
+        self._packets = False
+        if int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG"):
+            self._packets = _gives_jpegs(capture)
+            if not self._packets:  # there is no way back to decoded frames
+                capture.release()
+                capture = self._begin()
+        self._has_first = self._packets
+        self._capture = capture
+        self._period.restart()
+        self._rhythm.restart()
+        if self._pacer is None and not self._options.stream and self._options.fps is not None:
+            asked = self._options.fps
+            fps = asked if asked != "file" else own_fps if own_fps > 0 else 25.0
+            self._pacer = Pacer(fps)
+
+    def _begin(self) -> Any:
+        """Return an OpenCV capture of the file or stream, at its beginning."""
+        import cv2
+
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
         capture = cv2.VideoCapture(self._options.path, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             kind = "stream answers" if self._options.stream else "video can be read"
             raise SourceError(f"{self._shown}: no {kind} there (FFmpeg)")
-        self._capture = capture
-        if self._pacer is None and not self._options.stream and self._options.fps is not None:
-            own = float(capture.get(cv2.CAP_PROP_FPS))
-            fps = self._options.fps if self._options.fps != "file" else own if own > 0 else 25.0
-            self._pacer = Pacer(fps)
+        return capture
 
     def grab(self, stop: threading.Event) -> Grabbed | None:
         """Take the next frame: when it is due, when the stream gives it, or at once."""
@@ -111,11 +135,16 @@ class Video(Source):
             if not self._advance():
                 return None
             self._number += 1
-        return Grabbed(self._number, captured_ns or time.monotonic_ns())
+        if not captured_ns:
+            captured_ns = time.monotonic_ns()
+        if self._options.stream:
+            self._period.take(captured_ns)
+            self._rhythm.take(captured_ns, arrived_ns=captured_ns)
+        return Grabbed(self._number, captured_ns)
 
     def _advance(self) -> bool:
         """Grab one frame, from the beginning again where that is asked; False at the end."""
-        if self._capture.grab():
+        if self._next():
             return True
         if self._options.stream:
             raise SourceError(f"{self._shown}: the stream ended or fell silent")
@@ -123,24 +152,58 @@ class Video(Source):
             return False
         self.close()
         self.open()
+        return self._next()
+
+    def _next(self) -> bool:
+        if self._has_first:
+            self._has_first = False
+            return True
         return bool(self._capture.grab())
 
     def retrieve(self) -> NDArray[Any]:
-        """Convert the frame grabbed last to BGR."""
+        """Decode the frame grabbed last, or convert it to BGR where FFmpeg decoded it."""
         ok, self._frame = self._capture.retrieve(self._frame)
-        if not ok or self._frame is None:
+        frame = self._frame if ok else None
+        if frame is not None and self._packets:
+            frame = _decoded(frame, self.reduction)
+        if frame is None:
             raise FrameError(f"{self._shown}: frame {self._number} could not be decoded")
-        return self._frame
+        return frame
 
     def due_ns(self) -> int | None:
-        """When the next frame is due, where there is a rate."""
-        return self._pacer.due_ns if self._pacer is not None else None
+        """When the next frame is due: by the rate, or by the rhythm of a stream."""
+        return self._pacer.due_ns if self._pacer is not None else self._rhythm.due_ns
 
     def close(self) -> None:
         """Let go of the file or stream."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+
+def _gives_jpegs(capture: Any) -> bool:
+    """Ask for undecoded frames, grab the first and see that it is a picture of the film's size.
+
+    One that is not is for FFmpeg: an interlaced film has two pictures in a frame.
+    """
+    import cv2
+
+    size = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    if not capture.set(cv2.CAP_PROP_FORMAT, -1) or not capture.grab():
+        return False
+    ok, data = capture.retrieve()
+    picture = _decoded(data, whole) if ok else None
+    return picture is not None and picture.shape[:2] == size
+
+
+def _decoded(data: NDArray[Any], reduction: Callable[[int, int], int]) -> NDArray[Any] | None:
+    """Return the picture of a JPEG; None when it is damaged."""
+    import cv2
+
+    try:
+        return jpeg.decode(data.reshape(-1), reduction)
+    except cv2.error:  # it is empty
+        return None
 
 
 def _without_password(path: str) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standing_clock import StandingClock
 
-from edge.sources.pacing import Pacer
+from edge.latency.stalls import Period
+from edge.sources.pacing import Pacer, Rhythm
 
 MS = 1_000_000
 LONG_S = 20.0  # never reached, unless something hangs
@@ -161,3 +162,61 @@ def test_on_the_real_clock_no_frame_comes_before_it_is_due() -> None:
         numbers.append(frame[0])
     assert numbers == sorted(set(numbers))
     assert len(numbers) + pacer.lost == numbers[-1] + 1
+
+
+def learnt(stamps_ns: list[int], delays_ns: list[int]) -> Rhythm:
+    period = Period()
+    rhythm = Rhythm(period)
+    for captured_ns, delay_ns in zip(stamps_ns, delays_ns, strict=True):
+        period.take(captured_ns)
+        rhythm.take(captured_ns, arrived_ns=captured_ns + delay_ns)
+    return rhythm
+
+
+def test_a_frame_is_foretold_a_period_after_the_last_and_the_least_delay_later() -> None:
+    stamps = [7 * MS + 33 * MS * n for n in range(20)]
+    delays = [5 * MS + (n % 3) * MS for n in range(20)]
+    assert learnt(stamps, delays).due_ns == stamps[-1] + (33 + 5) * MS
+
+
+def test_a_frame_that_was_fetched_late_does_not_put_off_the_next() -> None:
+    stamps = [33 * MS * n for n in range(20)]
+    assert learnt(stamps, [5 * MS] * 19 + [400 * MS]).due_ns == stamps[-1] + (33 + 5) * MS
+
+
+@pytest.mark.parametrize("frames", [0, 1, 15])
+def test_a_rhythm_is_not_known_from_a_few_frames(frames: int) -> None:
+    assert learnt([33 * MS * n for n in range(frames)], [0] * frames).due_ns is None
+
+
+def test_frames_that_come_in_pairs_have_no_rhythm() -> None:
+    stamps = [66 * MS * (n // 2) + 2 * MS * (n % 2) for n in range(40)]
+    assert learnt(stamps, [0] * 40).due_ns is None
+
+
+def test_now_and_then_a_lost_frame_does_not_spoil_the_rhythm() -> None:
+    stamps = [33 * MS * n for n in range(48) if n % 6]
+    assert learnt(stamps, [0] * len(stamps)).due_ns == stamps[-1] + 33 * MS
+
+
+def test_a_new_pace_is_learnt_and_the_old_one_forgotten() -> None:
+    period = Period()
+    rhythm = Rhythm(period)
+    at = 0
+    foretold = []
+    for interval_ns in [33 * MS] * 40 + [66 * MS] * 40:
+        at += interval_ns
+        period.take(at)
+        rhythm.take(at, arrived_ns=at)
+        foretold.append(rhythm.due_ns)
+    assert foretold[39] == at - 40 * 66 * MS + 33 * MS
+    assert None in foretold[40:]  # where one is as frequent as the other
+    assert foretold[-1] == at + 66 * MS
+
+
+def test_a_source_opened_anew_has_to_show_its_rhythm_again() -> None:
+    stamps = [33 * MS * n for n in range(20)]
+    rhythm = learnt(stamps, [9 * MS] * 20)
+    rhythm.restart()
+    rhythm._period.restart()
+    assert rhythm.due_ns is None

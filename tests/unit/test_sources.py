@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
 import threading
 import time
@@ -451,11 +453,11 @@ def test_a_pattern_that_is_to_stop_gives_no_frame() -> None:
 VIDEO_FRAMES = 10
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["MJPG", "mp4v"])
+def film(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Ten frames at 20 fps; the n-th is grey 25 * n all over."""
-    path = tmp_path_factory.mktemp("video") / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (64, 48))
+    path = tmp_path_factory.mktemp("video") / f"{request.param}.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*request.param), 20.0, (64, 48))
     assert writer.isOpened()
     for number in range(VIDEO_FRAMES):
         writer.write(np.full((48, 64, 3), 25 * number, np.uint8))
@@ -521,11 +523,79 @@ def test_frames_of_a_film_that_fell_due_in_a_stall_are_passed_over(
 
 
 def test_a_film_reuses_the_memory_of_its_frames(film: Path) -> None:
+    if film.stem == "MJPG":
+        return  # OpenCV gives a JPEG memory of its own
     source = opened(video(film, fps=None))
     grabbed(source)
     first = source.retrieve()
     grabbed(source)
     assert np.shares_memory(np.asarray(source.retrieve()), np.asarray(first))
+    source.close()
+
+
+def write_mjpeg(path: Path, jpegs: list[bytes], width: int, height: int) -> Path:
+    """Write a film of JPEGs with a frame of each, by replacing those that OpenCV wrote."""
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (width, height)
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for _ in jpegs:
+        writer.write(noise)  # takes more bytes than what goes in its place
+    writer.release()
+    data = bytearray(path.read_bytes())
+    at = 0
+    for jpeg_file in jpegs:
+        at = data.index(b"00dc", at) + 8
+        length = int.from_bytes(data[at - 4 : at], "little")
+        assert len(jpeg_file) <= length
+        data[at : at + length] = jpeg_file.ljust(length, b"\0")
+        at += length
+    path.write_bytes(data)
+    return path
+
+
+def as_jpeg(grey: int, width: int, height: int) -> bytes:
+    ok, data = cv2.imencode(".jpg", np.full((height, width, 3), grey, np.uint8))
+    assert ok
+    return data.tobytes()
+
+
+def test_a_film_of_jpegs_is_decoded_no_larger_than_it_is_needed(tmp_path: Path) -> None:
+    path = write_mjpeg(tmp_path / "x.avi", [as_jpeg(n * 50, 64, 48) for n in range(3)], 64, 48)
+    source = video(path, fps=None).make()
+    source.reduction = lambda width, height: 4 if {width, height} == {64, 48} else 1
+    source.open()
+    frames = [(np.asarray(pixels).shape, np.asarray(pixels).mean()) for _, pixels in all_of(source)]
+    assert [shape for shape, _ in frames] == [(12, 16, 3)] * 3
+    assert [mean for _, mean in frames] == pytest.approx([0, 50, 100], abs=2)
+    source.close()
+
+
+def test_a_damaged_jpeg_in_a_film_is_a_bad_frame_and_not_the_films_end(tmp_path: Path) -> None:
+    jpegs = [as_jpeg(50, 64, 48), b"no picture", as_jpeg(100, 64, 48)]
+    source = opened(video(write_mjpeg(tmp_path / "x.avi", jpegs, 64, 48), fps=None))
+    grabbed(source)
+    assert np.asarray(source.retrieve()).mean() == pytest.approx(50, abs=2)
+    grabbed(source)
+    with pytest.raises(FrameError, match=r"x\.avi: frame 1 could not be decoded"):
+        source.retrieve()
+    grabbed(source)
+    assert np.asarray(source.retrieve()).mean() == pytest.approx(100, abs=2)
+    assert source.grab(NEVER) is None
+    source.close()
+
+
+def test_an_interlaced_film_of_jpegs_is_left_to_ffmpeg(tmp_path: Path) -> None:
+    """Its frames are two pictures of half the height each."""
+    fields = as_jpeg(200, 64, 24) + as_jpeg(200, 64, 24)
+    source = video(write_mjpeg(tmp_path / "x.avi", [fields] * 3, 64, 48), fps=None).make()
+    source.reduction = lambda *_: 8
+    source.open()
+    numbers = []
+    for frame, pixels in all_of(source):
+        numbers.append(frame.number)
+        assert np.asarray(pixels).shape[1:] == (64, 3)
+    assert numbers == [0, 1, 2]
     source.close()
 
 
@@ -550,6 +620,47 @@ def test_a_file_that_is_no_film_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.avi").write_text("no film at all")
     with pytest.raises(SourceError, match=r"notes\.avi: no video can be read there"):
         video(tmp_path / "notes.avi").make().open()
+
+
+class JpegServer(http.server.BaseHTTPRequestHandler):
+    """Sends pictures of grey 0, 1, 2 ... as network cameras do, one a 40 ms."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the client went away
+            for grey in range(200):
+                data = as_jpeg(grey, 64, 48)
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
+                self.wfile.write(head.encode() + b"\r\n\r\n" + data + b"\r\n")
+                time.sleep(0.04)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_stream_of_jpegs_is_decoded_small_and_its_rhythm_is_learnt() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), JpegServer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        source = video(f"http://127.0.0.1:{server.server_port}/stream.mjpg").make()
+        source.reduction = lambda *_: 2
+        source.open()
+        assert source.due_ns() is None
+        for number in range(100):
+            frame = grabbed(source)
+            assert frame.number == number
+            pixels = np.asarray(source.retrieve())
+            assert pixels.shape == (24, 32, 3)
+            assert round(float(pixels.mean())) == pytest.approx(number, abs=2)
+            due_ns = source.due_ns()
+            if due_ns is not None:
+                break
+        else:
+            pytest.fail("no rhythm after 100 frames")
+        assert 20 * MS < due_ns - frame.captured_ns < 60 * MS
+        source.close()
+        server.shutdown()
 
 
 def test_a_stream_is_live_and_not_looked_for_before_the_start() -> None:
@@ -604,7 +715,7 @@ def test_the_path_of_a_film_is_against_the_yaml_and_an_address_is_not() -> None:
     assert path("http://host/film.avi") == "http://host/film.avi"
 
 
-# Camera: there is none here, so a stand-in delivers the driver's stamps.
+# Camera: what cannot go wrong at will with the emulated one of test_camera.py, by a stand-in.
 
 
 def camera(**fields: Any) -> CameraOptions:
@@ -615,6 +726,15 @@ def test_the_drivers_stamp_is_the_capture_time() -> None:
     now_ns = 123_456_789_012_345
     assert driver_stamp(123_456_750.25, now_ns=now_ns) == 123_456_750_250_000
     assert driver_stamp(now_ns / 1e6 - 1999, now_ns=now_ns) < now_ns - 1998 * MS
+
+
+def test_a_stamp_that_follows_one_of_the_driver_is_believed_however_old() -> None:
+    now_ns = 123_456_789_000_000
+    old_ms = 123_456_789.0 - 9000
+    before_ns = round((old_ms - 33) * 1e6)
+    assert driver_stamp(old_ms, now_ns=now_ns, before_ns=before_ns) == round(old_ms * 1e6)
+    assert driver_stamp(old_ms - 34, now_ns=now_ns, before_ns=before_ns) == now_ns
+    assert driver_stamp(0.0, now_ns=now_ns, before_ns=before_ns) == now_ns
 
 
 @pytest.mark.parametrize(
@@ -674,6 +794,8 @@ class StandIn:
         return self._at < len(self.stamps_ms)
 
     def get(self, what: int) -> float:
+        if what == cv2.CAP_PROP_FOURCC:
+            return cv2.VideoWriter.fourcc(*"BGR3")
         assert what == cv2.CAP_PROP_POS_MSEC
         return self.stamps_ms[self._at]
 
