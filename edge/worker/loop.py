@@ -171,7 +171,8 @@ class CaptureSide:
             self._slot = mailbox.blank()
             self._rehearsal.frame = frame
             spent_ns = prepared_ns - began_ns
-            self._usual_prepare_ns += (spent_ns - self._usual_prepare_ns) * MEMORY
+            usual_ns = self._usual_prepare_ns or spent_ns
+            self._usual_prepare_ns = usual_ns + (spent_ns - usual_ns) * MEMORY
 
     def _wait_for_room(self) -> None:
         """Wait, before a pulled source is asked, until the frame before was taken.
