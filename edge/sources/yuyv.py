@@ -37,7 +37,7 @@ class Converter:
         """
         import cv2
 
-        packed = data.reshape(self._shape)
+        packed: NDArray[Any] = data.reshape(self._shape)
         for half in self._halves:
             height, pairs = half.shape[:2]
             cv2.resize(
