@@ -268,11 +268,11 @@ class Daemon:
             await self._running.pop(name)
             self._outlet.send(self._pipelines.pop(name).metrics())
         if outlet is not self._outlet:
-            await self._outlet.stop(STOP_LIMIT_S)
-            self._outlet = outlet
-            outlet.start()
+            old, self._outlet = self._outlet, outlet
             for pipeline in self._pipelines.values():
-                pipeline.outlet = self._outlet
+                pipeline.outlet = outlet  # what is answered while the old one ends waits there
+            await old.stop(STOP_LIMIT_S)
+            outlet.start()
         self._limit_wake_up()
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
