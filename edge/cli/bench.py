@@ -122,13 +122,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"edge bench: {line}", file=sys.stderr)
     if not report.subjects:
         return 1
-    if args.save is not None:
-        saved.save(report, args.save)
-    if args.plot is not None:
-        args.plot.write_text(plot(report), encoding="utf-8")
     found = against.against(report, then) if then is not None else None
     style: Style = "json" if args.json else "markdown" if args.markdown else "text"
     bench_view.show(report, style, found=found, ranked=args.compare)
+    if args.save is not None:  # last: what was measured is seen, even where it cannot be saved
+        saved.save(report, args.save)
+    if args.plot is not None:
+        saved.write_whole(args.plot, plot(report))
     return 0
 
 

@@ -49,17 +49,17 @@ def run(args: argparse.Namespace, sizes: "Sequence[tuple[int, int] | None]", sec
         for pipelines in loads:
             cases += measure_loops(pipelines, plan, device=device.device, on_turn=advance)
     report = make_loop_report(cases, plan, at=utc(), machine=this_machine())
-    if args.save is not None:
-        saved.save(report, args.save)
     found = against_loops(report, then) if then is not None else None
     if args.json:
         whole = report.model_dump(mode="json")
         print(json.dumps(whole | ({"against": found.model_dump(mode="json")} if found else {})))
-        return 0
-    style: Style = "markdown" if args.markdown else "text"
-    _show(report, style)
-    if found is not None:
-        _show_changes(found, style)
+    else:
+        style: Style = "markdown" if args.markdown else "text"
+        _show(report, style)
+        if found is not None:
+            _show_changes(found, style)
+    if args.save is not None:  # last: what was measured is seen, even where it cannot be saved
+        saved.save(report, args.save)
     return 0
 
 

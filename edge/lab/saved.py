@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
 from edge.lab.loop_report import LoopReport
 from edge.lab.report import Report
 
@@ -30,13 +30,28 @@ class _Head(BaseModel):
 
 
 def save(report: Report | LoopReport, path: Path) -> None:
-    """Write the report; whoever reads meanwhile finds the old file or the new one, whole."""
+    """Write the report. Raises EdgeError where that cannot be done."""
+    write_whole(path, report.model_dump_json(indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file: whoever reads meanwhile finds the old one or the new one, whole.
+
+    A device or a pipe is written to, and stays what it is. Raises EdgeError, naming the path.
+    """
+    path = path.resolve()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise EdgeError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def load(path: Path) -> Report:

@@ -1,15 +1,16 @@
 """Saved results: kept whole, read with suspicion, compared with care."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab_reports import MACHINE, report, subject
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
 from edge.lab.against import against, refuse_others
-from edge.lab.saved import load, save
+from edge.lab.saved import load, save, write_whole
 
 STEADY = [[1.0, 1.01, 0.99]] * 20
 HALF = [[0.5, 0.51, 0.49]] * 20
@@ -80,6 +81,34 @@ def test_a_subject_that_cannot_be_is_refused(change: dict[str, Any], tmp_path: P
     path.write_text(json.dumps(whole), encoding="utf-8")
     with pytest.raises(ConfigError, match=next(iter(change))):
         load(path)
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, "a report")
+        assert os.read(reader, 100) == b"a report"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_a_link_and_its_file_is_written_whole(tmp_path: Path) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    write_whole(link, "new")
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8") == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize("place", ["", "absent/file"])
+def test_where_nothing_can_be_written_that_is_told(place: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgeError, match="cannot be written"):
+        write_whole(tmp_path / place, "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
