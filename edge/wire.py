@@ -10,7 +10,7 @@ import marshal
 import select
 import socket
 from collections import deque
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 BACKLOG = 1000  # records a worker keeps while the supervisor is not reading
 LARGEST_BYTES = 200_000  # a packet must fit the kernel's socket buffer (212,992 by default)
@@ -30,6 +30,8 @@ class Ready(NamedTuple):
     init_ms: float
     first_invoke_ms: float
     warm_up_frames: int
+    rung: int = 0
+    """Of the ladder; 0 is the pipeline as configured."""
 
 
 class Done(NamedTuple):
@@ -47,6 +49,11 @@ class Done(NamedTuple):
     predictions: list[dict[str, Any]]
     cached: tuple[int, int, float] | None = None
     """From the cache: frame that was run, nanoseconds between the captures, similarity."""
+    source: int = 0
+    """Which of the pipeline's sources; `frame` is the number it has there."""
+    batch: int = 1
+    """How many frames shared the forward pass; none of them was done before all were."""
+    rung: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -68,6 +75,8 @@ class Late(NamedTuple):
     retrieved_ns: int
     prepared_ns: int
     taken_ns: int
+    source: int = 0
+    rung: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -80,12 +89,14 @@ class Late(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """The worker is alive; counts are since its start."""
+    """The worker is alive; counts are since its start, one for each source."""
 
-    replaced: int
+    replaced: list[int]
     """Frames replaced in the mailbox."""
-    lost: int
+    lost: list[int]
     """Frames the source's clock says were due but nobody took."""
+    skipped: list[int]
+    """Frames passed over because a rung runs only every n-th."""
     busy_since_ns: int
     """When the forward pass under way began; 0 when there is none."""
 
@@ -106,6 +117,13 @@ class Failed(NamedTuple):
     message: str
 
 
+class Refused(NamedTuple):
+    """The pipeline cannot change to a rung, and stays where it is."""
+
+    rung: int
+    message: str
+
+
 class Ended(NamedTuple):
     """The source has no more frames, or as many as asked for were answered."""
 
@@ -117,18 +135,31 @@ class Job(NamedTuple):
     """Whose tuning counts; None when there is none to look for."""
     pipeline: str
     options: str
-    """The pipeline's options as JSON."""
-    first_frame: int
+    """The pipeline's options on this rung, as JSON."""
+    first_frames: list[int]
+    """The number of the next frame of each source; none given is 0 for all."""
     max_frames: int | None
     check_only: bool
+    rung: int = 0
+
+
+class Change(NamedTuple):
+    """Supervisor to worker: go over to another rung between two frames.
+
+    Answered by `Ready` when it is prepared, beside the running one, or by `Refused`.
+    """
+
+    rung: int
+    options: str
+    """The pipeline's options on that rung, as JSON."""
 
 
 class Stop(NamedTuple):
     """Supervisor to worker: finish the frame in hand and end."""
 
 
-Record = Ready | Done | Late | Beat | Note | Failed | Ended | Job | Stop
-KINDS: tuple[type[Any], ...] = (Ready, Done, Late, Beat, Note, Failed, Ended, Job, Stop)
+Record = Ready | Done | Late | Beat | Note | Failed | Refused | Ended | Job | Change | Stop
+KINDS: tuple[type[Any], ...] = get_args(Record)
 R = TypeVar("R", bound="tuple[Any, ...]")
 
 

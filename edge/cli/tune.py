@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     """Measure, choose, write down, and say what was found."""
     from edge.cli.progress import progress
     from edge.config.load import load
-    from edge.engines.tuning import state_directory, write_tuning
+    from edge.engines.tuning import write_tuning
     from edge.lab.tune import Listener, Tuner
+    from edge.state import state_directory
 
     for option in ("seconds", "turns"):
         value = getattr(args, option)

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.engines.cpu import Cpu
 from edge.errors import ConfigError
+from edge.state import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAME = "edge-runtime"
 MAX_BYTES = 1 << 20
 LONGEST_REASON = 500
 LONGEST_STEM = 180  # a file's name may have 255 bytes
@@ -90,23 +90,6 @@ class Tuning(BaseModel):
             return f"it chose {tuned.engine}, and the configuration asks for {engine}"
         if threads not in {"auto", tuned.threads}:
             return f"it was made with {tuned.threads} threads, the configuration asks for {threads}"
-        return None
-
-
-def state_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the folder for what the daemon keeps: systemd's where it gives one, else the user's.
-
-    None where there is neither, as for a user without a home. `STATE_DIRECTORY` is of
-    systemd.exec(5), `XDG_STATE_HOME` of the XDG Base Directory Specification, which ignores
-    relative paths.
-    """
-    if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(given)
-    if (base := Path(environ.get("XDG_STATE_HOME", ""))).is_absolute():
-        return base / NAME
-    try:
-        return Path("~/.local/state", NAME).expanduser()
-    except RuntimeError:
         return None
 
 

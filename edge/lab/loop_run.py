@@ -165,7 +165,7 @@ class LoopWorker:
         self.error: Exception | None = None
         self._tally = Tally(options.deadline_ms)
         self._counting = self._clock_runs = False
-        self._at_first = Beat(0, 0, 0)
+        self._at_first = Beat([], [], [], 0)
 
     def begin(self) -> None:
         """Count from now on. It must be warm."""
@@ -185,8 +185,8 @@ class LoopWorker:
         self._stop_the_clock()
         self._counting = False
         tally, first, last = self._tally, self._at_first, self.beat or self._at_first
-        tally.dropped["mailbox"] = last.replaced - first.replaced
-        tally.dropped["source"] = last.lost - first.lost
+        tally.dropped["mailbox"] = sum(last.replaced) - sum(first.replaced)
+        tally.dropped["source"] = sum(last.lost) - sum(first.lost)
         return tally
 
     def _stop_the_clock(self) -> None:

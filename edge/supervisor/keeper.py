@@ -127,7 +127,7 @@ class Keeper:
             self.name,
             self.options,
             device=self._device,
-            first_frame=self.next_frame,
+            first_frames=[self.next_frame],
             max_frames=left,
         )
         self._worker = worker

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MISS_EVENTS_EVERY_S = 10.0
 FAILURE_EVENTS_EVERY_S = 1.0
+NO_BEAT = Beat([], [], [], 0)
 State = Literal["starting", "running", "failed", "ended", "stopped"]
 
 
@@ -64,7 +65,7 @@ class SupervisedPipeline:
             on_output=self._worker_said,
         )
         self._ready: Ready | None = None
-        self._beat = Beat(0, 0, 0)
+        self._beat = NO_BEAT
         self._died_ns: int | None = None
         self._died = False
         self._sequence = sequence
@@ -95,7 +96,8 @@ class SupervisedPipeline:
             self._judged(self.figures.late(record.stages_ns), record, "dropped unrun")
         elif isinstance(record, Beat):
             before, self._beat = self._beat, record
-            mailbox, source = record.replaced - before.replaced, record.lost - before.lost
+            mailbox = sum(record.replaced) - sum(before.replaced)
+            source = sum(record.lost) - sum(before.lost)
             self._lost_since += mailbox + source
             self.figures.lost(mailbox=mailbox, source=source)
         elif isinstance(record, Note):
@@ -119,7 +121,7 @@ class SupervisedPipeline:
         self._died, self._last_ns, self._lost_since = False, captured_ns, 0
 
     def _started(self, ready: Ready) -> None:
-        self._ready, self._beat = ready, Beat(0, 0, 0)
+        self._ready, self._beat = ready, NO_BEAT
         self.state = "running"
         self._tell(
             "model_loaded",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from edge.wire import Job, Stop, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edge.config.pipeline import Pipeline
 
@@ -100,7 +100,7 @@ class WorkerProcess(ChildProcess):
         options: Pipeline,
         *,
         device: str | None = None,
-        first_frame: int = 0,
+        first_frames: Sequence[int] = (),
         max_frames: int | None = None,
         check_only: bool = False,
     ) -> None:
@@ -111,7 +111,8 @@ class WorkerProcess(ChildProcess):
         else:
             super().__init__(WORKER)
         self.wire = Wire(self.socket)
-        job = Job(device, name, options.model_dump_json(), first_frame, max_frames, check_only)
+        told = options.model_dump_json()
+        job = Job(device, name, told, list(first_frames), max_frames, check_only)
         self.wire.send(job)
 
     def stop(self) -> None:

@@ -90,12 +90,12 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     mailbox = Mailbox(prepared.preprocess.buffer)
     inference = InferenceSide(options, prepared, mailbox, line.tell, max_frames=job.max_frames)
     capture = CaptureSide(
-        options, prepared, mailbox, inference, line.tell, first_frame=job.first_frame
+        options, prepared, mailbox, inference, line.tell, first_frame=(job.first_frames or [0])[0]
     )
     told_to_stop = threading.Event()
 
     def beat() -> Beat:
-        return Beat(mailbox.replaced, capture.source.lost, inference.busy_since_ns)
+        return Beat([mailbox.replaced], [capture.source.lost], [0], inference.busy_since_ns)
 
     def listen() -> None:
         """Tell that we live, and hear when to stop."""

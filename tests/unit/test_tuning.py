@@ -16,11 +16,11 @@ from edge.engines.tuning import (
     Tuned,
     Tuning,
     find_tuning,
-    state_directory,
     tuning_file,
     write_tuning,
 )
 from edge.errors import ConfigError, EngineError
+from edge.state import state_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

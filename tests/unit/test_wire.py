@@ -13,6 +13,7 @@ from edge.wire import (
     KINDS,
     LARGEST_BYTES,
     Beat,
+    Change,
     Done,
     Ended,
     Failed,
@@ -21,6 +22,7 @@ from edge.wire import (
     Note,
     Ready,
     Record,
+    Refused,
     Stop,
     Wire,
 )
@@ -52,12 +54,14 @@ RECORDS: list[Record] = [
     Done(0, 0, 0, 0, 0, 0, 0, "", "truth", []),
     Done(9, 1, 2, 3, 4, 4, 4, "", None, [], cached=(7, 2**40, 0.9961)),
     Late(8, 1, 2, 3, 4),
-    Beat(replaced=5, lost=6, busy_since_ns=7),
+    Beat(replaced=[5, 0], lost=[6, 1], skipped=[0, 0], busy_since_ns=7),
     Note("source_lost", "it was unplugged", {"retrying": True, "file": None, "n": [1, 2]}),
     Failed("ModelError", "the model is no model"),
     Ended(),
-    Job("dev", "door", '{"deadline_ms": 20}', 0, None, check_only=False),
-    Job(None, "door", "{}", 12, 30, check_only=True),
+    Job("dev", "door", '{"deadline_ms": 20}', [], None, check_only=False),
+    Job(None, "door", "{}", [12, 0], 30, check_only=True, rung=2),
+    Change(2, "{}"),
+    Refused(2, "no such file"),
     Stop(),
 ]
 
@@ -137,7 +141,7 @@ def test_a_full_socket_blocks_no_sender_and_what_it_kept_goes_out_later_in_order
     first = frames(all_there(supervisor))
     assert first == list(range(taken))
     while len(first) < taken + 101:  # what was kept goes out with the next calls
-        worker.send(Beat(0, 0, 0))
+        worker.send(Beat([0], [0], [0], 0))
         first += frames(all_there(supervisor))
     assert first == list(range(taken + 101))
     assert worker.overflowed == 0
