@@ -31,7 +31,7 @@ class BatchEngine:
     """
 
     def __init__(self, engine: Engine, max_size: int) -> None:
-        """Load the model once more and try it, with `max_size` (two or more) frames and with two.
+        """Load the model once more and try it, with two frames and with `max_size`.
 
         Raises BatchError, saying why, where the model cannot be resized, keeps state from one
         pass to the next, or answers batched frames otherwise than single ones; `engine`, which
@@ -66,11 +66,11 @@ class BatchEngine:
         return [[output[at : at + 1] for output in outputs] for at in range(size)]
 
     def _try(self, max_size: int) -> None:
-        """Compare the largest batch, which also claims all memory there is to claim, and a pair."""
+        """Compare a pair, and the largest batch, which claims all memory there will be to claim."""
         generator = np.random.default_rng(SEED)
         frames = [random_tensor(self._single.inputs[0], generator) for _ in range(max_size)]
         expected = [self._single.run(frame) for frame in frames]
-        for size in sorted({max_size, 2}, reverse=True):
+        for size in sorted({2, max_size}):
             try:
                 self._several.resize_batch(size)
                 answers = self.run(frames[:size])
