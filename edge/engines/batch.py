@@ -25,8 +25,8 @@ FLOAT_TOLERANCE = 1e-4  # of the largest value: sums in another order end in oth
 class BatchEngine:
     """An engine that runs up to so many frames at once, any number of them, without padding.
 
-    One further interpreter serves all sizes. To resize it takes 5 to 100 us (x86-64, 32x32 to
-    513x513 pictures, both engines) and the pass after it no longer than the next; an interpreter
+    One further interpreter serves all sizes. To resize it takes 5 to 100 us (x86-64, pictures
+    of 32x32 to 513x513) and the pass after it no longer than the next; an interpreter
     for each size would hold its activations and packed weights once more.
     """
 
@@ -117,6 +117,8 @@ def _alike(one: NDArray[Any], other: NDArray[Any], spec: TensorSpec) -> bool:
     Both engines' kernels gave equal integers in batches of 2 to 8 with every model tried; a
     quantized output is allowed one step all the same, for that is all that rounding can explain.
     """
+    if one.shape != other.shape:
+        return False
     if one.dtype.kind == "f":
         tolerance = FLOAT_TOLERANCE * float(np.max(np.abs(other), initial=0.0))
         return np.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True)
