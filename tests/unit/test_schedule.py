@@ -308,8 +308,8 @@ def test_a_batch_leaves_time_for_what_comes_meanwhile() -> None:
     assert of_two(None) == 1
 
 
-def gathering(**fields: int) -> tuple[Schedule[Frame], A]:
-    return schedule(100, 100, max_size=4, max_wait_ns=20 * MS, **fields), cheap()
+def gathering() -> tuple[Schedule[Frame], A]:
+    return schedule(100, 100, max_size=4, max_wait_ns=20 * MS), cheap()
 
 
 def test_a_batch_is_gathered_from_when_its_first_frame_was_ready() -> None:
