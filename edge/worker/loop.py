@@ -20,6 +20,7 @@ from edge.errors import EdgeError, FrameError, SourceError
 from edge.sources.pacing import sleep_until
 from edge.wire import Done, Late, Note
 from edge.worker.cache import Kept
+from edge.worker.recorder import Recorder
 from edge.worker.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Ran(NamedTuple):
     truth: str | None
     outputs: list[NDArray[Any]]
     hit: Hit | None
+    threads: tuple[int, int]
+    """What prepared and what ran it, as the recorder numbers threads."""
 
 
 class CaptureSide:
@@ -75,6 +78,7 @@ class CaptureSide:
         self._inference = inference
         self._rehearsal = Rehearsal(options, prepared)
         self._tell = tell
+        self._recorder = inference.recorder
         # A live source is somewhere else by now; a pulled one goes on where the last worker was.
         self._offset = first_frame if self._live else 0
         self._pass_over = 0 if self._live else first_frame
@@ -135,6 +139,7 @@ class CaptureSide:
     def _deliver(self) -> Iterator[Slot]:
         """Take frames until the source has no more; yield those that find the engine idle."""
         source, mailbox, stopping = self.source, self._mailbox, self.stopping
+        recorder = self._recorder
         while True:
             slot = self._slot
             if self._live:
@@ -157,7 +162,9 @@ class CaptureSide:
             if self._live:  # what it spent in `grab` was waiting
                 began_ns = time.monotonic_ns()
             try:
+                recorder.capturing(slot)
                 frame = source.retrieve()
+                recorder.preprocessing()
                 slot.retrieved_ns = time.monotonic_ns()
                 self._preprocess(frame, slot.tensor)
                 prepared_ns = slot.prepared_ns = time.monotonic_ns()
@@ -168,6 +175,8 @@ class CaptureSide:
                 continue
             if mailbox.offer(slot):
                 yield slot
+            else:
+                recorder.resting()
             self._slot = mailbox.blank()
             self._rehearsal.frame = frame
             spent_ns = prepared_ns - began_ns
@@ -215,7 +224,10 @@ class InferenceSide:
         tell: Callable[[Record], None],
         *,
         max_frames: int | None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """Without a `recorder` it keeps one of its own, which nobody reads."""
+        self.recorder = recorder if recorder is not None else Recorder()
         self._run = prepared.engine.run
         self._decode = prepared.decode
         self._cache = prepared.cache
@@ -243,6 +255,7 @@ class InferenceSide:
         following: Slot | None = slot
         while following is not None and not self.stopping.is_set():
             following = self._answer(following)
+            self.recorder.resting()
 
     def _answer(self, slot: Slot) -> Slot | None:
         """Run one frame to its result, unless it is too late to be worth it; return the next."""
@@ -253,12 +266,16 @@ class InferenceSide:
             self.busy_since_ns = 0
             waited = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
             with self._finishing:
-                self._tell(Late(slot.frame, *waited))
+                runner = self.recorder.inferring(slot, taken_ns)
+                late = Late(slot.frame, *waited)
+                self._tell(late)
+                self.recorder.done(late, slot.captor, runner, self._mailbox.waiting)
                 return self._mailbox.next(slot)
         hit = None
         if self._cache is not None:  # the lookup is part of the wait for the forward pass
             hit = self._cache.find(slot.tensor, captured_ns)
             taken_ns = time.monotonic_ns()
+        runner = self.recorder.inferring(slot, taken_ns)
         outputs: list[NDArray[Any]] = []
         inferred_ns = taken_ns
         if hit is None:
@@ -267,7 +284,8 @@ class InferenceSide:
             self._passes_ns.append(inferred_ns - taken_ns)
         self.busy_since_ns = 0
         times = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns, inferred_ns)
-        ran = Ran(slot.frame, times, grabbed.name, grabbed.truth, outputs, hit)
+        threads = (slot.captor, runner)
+        ran = Ran(slot.frame, times, grabbed.name, grabbed.truth, outputs, hit, threads)
         # The next frame's result must not overtake this one's: the lock is taken before the
         # engine is given up.
         with self._finishing:
@@ -291,15 +309,18 @@ class InferenceSide:
 
     def _finish(self) -> None:
         while self._unfinished:
-            frame, times, name, truth, outputs, hit = self._unfinished.popleft()
+            frame, times, name, truth, outputs, hit, threads = self._unfinished.popleft()
             if hit is not None:
                 told = hit.told
-                self._tell(Done(frame, *times, times[-1], name, truth, hit.kept.predictions, told))
+                done = Done(frame, *times, times[-1], name, truth, hit.kept.predictions, told)
             else:
+                self.recorder.decoding(frame)
                 predictions = self._decode(outputs)
-                self._tell(Done(frame, *times, time.monotonic_ns(), name, truth, predictions))
-                if self._cache is not None:
-                    self._cache.keep(Kept(frame, times[0], predictions))
+                done = Done(frame, *times, time.monotonic_ns(), name, truth, predictions)
+            self._tell(done)
+            self.recorder.done(done, *threads, self._mailbox.waiting)
+            if self._cache is not None and hit is None:
+                self._cache.keep(Kept(frame, times[0], done.predictions))
             self._since_collection += 1
         if self._since_collection >= COLLECT_EVERY:
             self._since_collection = 0

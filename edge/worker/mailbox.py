@@ -27,6 +27,8 @@ class Slot:
     """Its number, over all workers of the pipeline."""
     retrieved_ns: int = 0
     prepared_ns: int = 0
+    captor: int = 0
+    """The thread that prepared it, as the recorder numbers them."""
 
 
 class Mailbox:
@@ -66,6 +68,11 @@ class Mailbox:
                 self.replaced += 1
             self._waiting = slot
             return False
+
+    @property
+    def waiting(self) -> int:
+        """How many frames lie here."""
+        return int(self._waiting is not None)
 
     def skip(self) -> None:
         """Count a frame that was not worth preparing: a newer one would have replaced it."""

@@ -1,18 +1,21 @@
 """A worker process: one pipeline, for as long as the supervisor is there.
 
-Started as `python -c BOOTSTRAP FD` by `edge.supervisor.process`; never by a person.
+Started as `python -c BOOTSTRAP FD RING` by `edge.supervisor.process`; never by a person.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib.util
+import mmap
 import os
 import signal
 import socket
 import sys
 import threading
 
+from edge import flight
 from edge.config.pipeline import Pipeline
 from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
@@ -21,6 +24,7 @@ from edge.worker.cpu import take_place
 from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
 from edge.worker.mailbox import Mailbox
 from edge.worker.prepare import Prepared, prepare, quiet_python
+from edge.worker.recorder import Recorder
 
 BEAT_S = 0.5
 JOB_LIMIT_S = 60.0
@@ -85,10 +89,28 @@ def _only_the_schema_that_is_needed() -> None:
         sys.modules.setdefault("tflite", importlib.util.module_from_spec(spec))
 
 
+def _ring() -> mmap.mmap:
+    """Return the memory that the supervisor reads when we are gone."""
+    descriptor = int(sys.argv[2])
+    ring = mmap.mmap(descriptor, flight.SIZE)
+    os.close(descriptor)
+    return ring
+
+
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     line.may_wait = not options.source.live  # a pulled source loses nothing
     mailbox = Mailbox(prepared.preprocess.buffer)
-    inference = InferenceSide(options, prepared, mailbox, line.tell, max_frames=job.max_frames)
+    recorder = Recorder(_ring(), backlog=line.wire.backlog)
+    recorder.watch_engine()
+    gc.callbacks.append(recorder.collecting)
+    inference = InferenceSide(
+        options,
+        prepared,
+        mailbox,
+        line.tell,
+        max_frames=job.max_frames,
+        recorder=recorder,
+    )
     capture = CaptureSide(
         options, prepared, mailbox, inference, line.tell, first_frame=(job.first_frames or [0])[0]
     )

@@ -1,0 +1,216 @@
+"""Writes the flight recorder's ring: what the loop did with each frame, and what it met there.
+
+It is always on. On the frame's way it only notes which frame a thread has in hand; all else is
+written after the result was told.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import resource
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import flight
+from edge.wire import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    from edge.wire import Late
+    from edge.worker.mailbox import Slot
+
+SAMPLE_EVERY_NS = 1_000_000
+"""The kernel is asked at most so often for a thread: asking takes some 2 us. What takes longer
+than that, as a miss does, has a sample of its own."""
+TASKS = Path("/proc/self/task")
+MOST = 0xFFFF  # what a count in a record can tell
+
+
+class Recorder:
+    """The worker's end of the ring, shared by the threads of its loop.
+
+    A frame's way through it: `capturing`, `preprocessing`, `inferring`, `decoding`, `done`,
+    and `resting` when its thread has nothing more in hand.
+    """
+
+    def __init__(self, ring: mmap.mmap | None = None, *, backlog: Sized = ()) -> None:
+        """Without a `ring` it writes where nobody reads; `backlog` waits for the supervisor."""
+        self._ring = ring if ring is not None else mmap.mmap(-1, flight.SIZE)
+        self._backlog = backlog
+        self._numbers = itertools.count()
+        self._engine: list[_Schedstat] = []
+        self._sample_every_ns = SAMPLE_EVERY_NS
+        self._hand = _Hand(self._ring, itertools.count())
+        self._collecting_since_ns = 0
+
+    def watch_engine(self) -> None:
+        """Find the threads that the engine has started by now: those Python knows nothing of."""
+        ours = {str(thread.native_id) for thread in threading.enumerate()}
+        tasks = [task for task in TASKS.iterdir() if task.name not in ours]
+        self._engine = [_Schedstat(task) for task in tasks[: flight.ENGINE_THREADS]]
+        self._sample_every_ns = SAMPLE_EVERY_NS * (1 + len(self._engine))
+
+    def capturing(self, slot: Slot, source: int = 0) -> None:
+        """Note that this thread has taken a frame from its source."""
+        hand = self._hand
+        slot.captor = hand.thread
+        flight.HAND.pack_into(
+            self._ring,
+            hand.at,
+            slot.frame,
+            flight.CAPTURE,
+            source,
+            hand.native_id,
+            slot.grabbed.captured_ns,
+            0,
+            0,
+            0,
+        )
+
+    def preprocessing(self) -> None:
+        """Note that its pixels are in memory."""
+        self._ring[self._hand.stage_at] = flight.PREPROCESS
+
+    def inferring(self, slot: Slot, taken_ns: int, source: int = 0) -> int:
+        """Note that a frame's forward pass begins; return the number of this thread."""
+        hand = self._hand
+        flight.HAND.pack_into(
+            self._ring,
+            hand.at,
+            slot.frame,
+            flight.INFERENCE,
+            source,
+            hand.native_id,
+            slot.grabbed.captured_ns,
+            slot.retrieved_ns,
+            slot.prepared_ns,
+            taken_ns,
+        )
+        return hand.thread
+
+    def decoding(self, frame: int, source: int = 0) -> None:
+        """Note that this thread decodes what the forward pass of a frame has left."""
+        flight.HAND_FRAME.pack_into(self._ring, self._hand.at, frame, flight.DECODE, source)
+
+    def done(self, record: Done | Late, captor: int, runner: int, waiting: int) -> None:
+        """Write down a frame whose record was told; `captor` and `runner` are its threads.
+
+        `waiting` is how many frames lie in the mailbox.
+        """
+        if isinstance(record, Done):
+            what = flight.CACHED if record.cached else flight.ANSWERED
+            batch, inferred_ns, decoded_ns = record.batch, record.inferred_ns, record.decoded_ns
+        else:
+            what, batch, inferred_ns, decoded_ns = flight.LATE, 1, record.taken_ns, record.taken_ns
+        number = next(self._numbers)
+        flight.FRAME.pack_into(
+            self._ring,
+            flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
+            number + 1,
+            flight.IS_FRAME,
+            what,
+            record.source,
+            record.rung,
+            batch,
+            captor,
+            runner,
+            waiting,
+            min(len(self._backlog), MOST),
+            record.frame,
+            record.captured_ns,
+            record.retrieved_ns,
+            record.prepared_ns,
+            record.taken_ns,
+            inferred_ns,
+            decoded_ns,
+            number + 1,
+        )
+
+    def resting(self) -> None:
+        """Note that this thread has no frame in hand, and what the kernel has counted for it."""
+        hand = self._hand
+        self._ring[hand.stage_at] = flight.RESTING
+        now_ns = time.monotonic_ns()
+        if now_ns - hand.sampled_ns < self._sample_every_ns:
+            return
+        hand.sampled_ns = now_ns
+        used = resource.getrusage(resource.RUSAGE_THREAD)
+        engine = [thread.waited_ns() for thread in self._engine]
+        number = next(self._numbers)
+        flight.SAMPLE.pack_into(
+            self._ring,
+            flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
+            number + 1,
+            flight.IS_SAMPLE,
+            hand.thread,
+            len(engine),
+            now_ns,
+            hand.schedstat.waited_ns(),
+            used.ru_nivcsw,
+            used.ru_majflt,
+            used.ru_minflt,
+            *engine,
+            *(0,) * (flight.ENGINE_THREADS - len(engine)),
+            number + 1,
+        )
+
+    def collecting(self, phase: str, info: dict[str, int]) -> None:
+        """Note when Python collects garbage, as one of `gc.callbacks`."""
+        now_ns = time.monotonic_ns()
+        if phase == "start":
+            self._collecting_since_ns = now_ns
+            return
+        number = next(self._numbers)
+        flight.PAUSE.pack_into(
+            self._ring,
+            flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
+            number + 1,
+            flight.IS_PAUSE,
+            info["generation"],
+            self._collecting_since_ns,
+            now_ns,
+            number + 1,
+        )
+
+
+class _Hand(threading.local):
+    """A thread's place in the ring; each thread that touches it gets one of its own."""
+
+    def __init__(self, ring: mmap.mmap, threads: itertools.count[int]) -> None:
+        self.thread = min(next(threads), flight.HANDS - 1)
+        self.at = flight.HANDS_AT + self.thread * flight.HAND_BYTES
+        self.stage_at = self.at + 8  # behind the frame's number
+        self.native_id = threading.get_native_id()
+        self.sampled_ns = 0
+        self.schedstat = _Schedstat(TASKS / str(self.native_id))
+        flight.HAND.pack_into(ring, self.at, 0, flight.RESTING, 0, self.native_id, 0, 0, 0, 0)
+
+
+class _Schedstat:
+    """What the kernel counts of a thread, kept open.
+
+    See "Scheduler Statistics", /proc/PID/schedstat, in the kernel's documentation.
+    """
+
+    def __init__(self, task: Path) -> None:
+        """`task` is the thread's folder in /proc."""
+        try:
+            self._descriptor = os.open(task / "schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # it has ended, or this kernel does not count
+            self._descriptor = flight.UNKNOWN
+
+    def __del__(self) -> None:
+        if self._descriptor != flight.UNKNOWN:
+            os.close(self._descriptor)
+
+    def waited_ns(self) -> int:
+        """Return how long it has waited for a core, the second of the file's three numbers."""
+        try:
+            return int(os.pread(self._descriptor, 64, 0).split()[1])
+        except (OSError, IndexError):
+            return flight.UNKNOWN
