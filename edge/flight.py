@@ -23,7 +23,7 @@ UNKNOWN = -1
 
 # A record begins and ends with its number, counted from 1: where the two differ it was not
 # written to its end. `kind` follows the first. Little-endian, without gaps but those written as x.
-RECORD = Struct("<QB119xQ")
+RECORD = Struct("<QB111xQ")
 FRAME = Struct("<QBBBBHBBHH4xq6q40xQ")
 SAMPLE = Struct("<QBBB5xqqIII4x8q8xQ")
 PAUSE = Struct("<QBB6xqq88xQ")
@@ -154,8 +154,10 @@ def read(ring: mmap.mmap) -> Recording:
         if kind == IS_FRAME:
             found.frames.append(Frame(*FRAME.unpack(record)[2:-1]))
         elif kind == IS_SAMPLE:
-            _, _, thread, engine, *values, _ = SAMPLE.unpack(record)
-            found.samples.append(Sample(thread, *values[:5], tuple(values[5 : 5 + engine])))
+            _, _, thread, engine, at_ns, waited_ns, *counts = SAMPLE.unpack(record)
+            pushed_off, major, minor, *engine_ns, _ = counts
+            waits = (waited_ns, pushed_off, major, minor, tuple(engine_ns[:engine]))
+            found.samples.append(Sample(thread, at_ns, *waits))
         elif kind == IS_PAUSE:
             found.pauses.append(Pause(*PAUSE.unpack(record)[2:-1]))
     for thread in range(HANDS):

@@ -18,9 +18,11 @@ from edge.messages import (
     Result,
 )
 from edge.supervisor import clock
+from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
+from edge.supervisor.story import Facts
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.latency.figures import Window
+    from edge.supervisor.black_box import Archive
     from edge.supervisor.outlet import Outlet
     from edge.wire import Record
 
@@ -48,8 +51,9 @@ class SupervisedPipeline:
         *,
         sequence: Iterator[int],
         max_frames: int | None,
+        archive: Archive,
     ) -> None:
-        """`sequence` numbers the published results; it outlives a reload."""
+        """`sequence` numbers the published results; it and the `archive` outlive a reload."""
         self.name = name
         self.options = options
         self.state: State = "starting"
@@ -64,6 +68,7 @@ class SupervisedPipeline:
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
+        self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self._ready: Ready | None = None
         self._beat = NO_BEAT
         self._died_ns: int | None = None
@@ -79,6 +84,7 @@ class SupervisedPipeline:
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
         await self.keeper.run()
+        await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
 
@@ -148,6 +154,7 @@ class SupervisedPipeline:
 
     def _judged(self, blamed: str | None, record: Done | Late, what: str) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
+        self.black_box.judged(record.source, record.frame, missed=blamed is not None)
         if blamed is None:
             return
         self._untold_misses += 1
@@ -224,6 +231,7 @@ class SupervisedPipeline:
         self._died = True
         if self.keeper.failure is not None:
             return  # it has said itself why, and its pipeline is told as failed
+        self.black_box.worker_died(how)
         self.state = "starting"
         when = f"in {pause_s:g} s" if pause_s else "now"
         self._tell(
@@ -239,6 +247,25 @@ class SupervisedPipeline:
     def _worker_said(self, line: str) -> None:
         level = logging.DEBUG if line.startswith("INFO:") else logging.WARNING
         log(level, "worker_output", line, pipeline=self.name)
+
+    def _facts(self) -> Facts:
+        """What a trace says of where it comes from."""
+        about = {"model": self.options.model.path.name}
+        if ready := self._ready:
+            threads = f"{ready.threads} thread{'s' * (ready.threads != 1)}"
+            about["engine"] = f"{ready.engine} {ready.engine_version}, {threads}"
+        outlet = self.outlet
+        return Facts(
+            device=outlet.device,
+            boot=outlet.boot,
+            pipeline=self.name,
+            at=clock.utc(),
+            clock_synced=outlet.clock_synced,
+            about=about,
+            sources=[self.options.source.type],
+            deadlines_ms=[self.options.deadline_ms],
+            end_ns=time.monotonic_ns(),
+        )
 
     def _may_tell(self, event: str, every_s: float) -> bool:
         now = time.monotonic()
