@@ -29,8 +29,10 @@ SAMPLE = Struct("<QBBB5xqqIII4x8q8xQ")
 PAUSE = Struct("<QBB6xqq88xQ")
 IS_FRAME, IS_SAMPLE, IS_PAUSE = 1, 2, 3
 
-HAND = Struct("<qBB2xi4q")
-HAND_FRAME = Struct("<qBB")  # its beginning
+HAND = Struct("<qBB6x4q")
+HAND_TAKEN = Struct("<qBB6x2q")  # its beginning: what is known when a frame was taken
+STAGE_AT = 8
+NATIVE_ID, NATIVE_ID_AT = Struct("<i"), HAND.size
 RESTING, CAPTURE, PREPROCESS, INFERENCE, DECODE = range(5)
 STAGES = ("", "capture", "preprocess", "inference", "decode")
 ANSWERED, CACHED, LATE = range(3)
@@ -161,9 +163,10 @@ def read(ring: mmap.mmap) -> Recording:
         elif kind == IS_PAUSE:
             found.pauses.append(Pause(*PAUSE.unpack(record)[2:-1]))
     for thread in range(HANDS):
-        number, stage, source, native_id, *times = HAND.unpack_from(
-            again, HANDS_AT + thread * HAND_BYTES
-        )
+        at = HANDS_AT + thread * HAND_BYTES
+        number, stage, source, captured_ns, taken_ns, *between = HAND.unpack_from(again, at)
+        (native_id,) = NATIVE_ID.unpack_from(again, at + NATIVE_ID_AT)
         if native_id:
+            times = (captured_ns, *between, taken_ns)
             found.hands.append(Hand(thread, native_id, number, stage, source, *times))
     return found

@@ -91,7 +91,8 @@ def _causes(evidence: Evidence, stage: str, over_ms: float) -> list[tuple[str, s
     if stage == "wait" and sum(evidence.ahead_ms.values()) >= enough_ms:
         ahead = [f"{ms(spent_ms)} with {who}" for who, spent_ms in evidence.ahead_ms.items()]
         causes.append(("queue", f"the model was busy {' and '.join(ahead)} before it"))
-    waited_ms = evidence.waited_ms or 0
+    # It may have waited before it was captured, too: only what made it later counts.
+    waited_ms = min(evidence.waited_ms or 0, over_ms)
     if waited_ms >= enough_ms:
         times = evidence.pushed_off
         pushed = f", pushed off {times} time{'s' * (times != 1)}" if times else ""

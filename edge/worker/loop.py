@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.errors import EdgeError, FrameError, SourceError
+from edge.flight import DECODE, PREPROCESS
 from edge.sources.pacing import sleep_until
 from edge.wire import Done, Late, Note
 from edge.worker.cache import Kept
@@ -139,12 +140,12 @@ class CaptureSide:
     def _deliver(self) -> Iterator[Slot]:
         """Take frames until the source has no more; yield those that find the engine idle."""
         source, mailbox, stopping = self.source, self._mailbox, self.stopping
-        recorder = self._recorder
+        recorder, marks = self._recorder, self._recorder.marks
         while True:
             slot = self._slot
             if self._live:
-                if mailbox.idle:
-                    self._rehearsal.before(source.due_ns(), slot.tensor, stopping)
+                if mailbox.idle and self._rehearsal.before(source.due_ns(), slot.tensor, stopping):
+                    recorder.rehearse()
             elif not self._pass_over:
                 self._wait_for_room()
             began_ns = time.monotonic_ns()
@@ -164,8 +165,8 @@ class CaptureSide:
             try:
                 recorder.capturing(slot)
                 frame = source.retrieve()
-                recorder.preprocessing()
                 slot.retrieved_ns = time.monotonic_ns()
+                marks[slot.mark] = PREPROCESS
                 self._preprocess(frame, slot.tensor)
                 prepared_ns = slot.prepared_ns = time.monotonic_ns()
             except FrameError as error:
@@ -281,6 +282,7 @@ class InferenceSide:
         if hit is None:
             outputs = self._run(slot.tensor)
             inferred_ns = time.monotonic_ns()
+            self.recorder.marks[slot.mark] = DECODE
             self._passes_ns.append(inferred_ns - taken_ns)
         self.busy_since_ns = 0
         times = (captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns, inferred_ns)
@@ -314,7 +316,6 @@ class InferenceSide:
                 told = hit.told
                 done = Done(frame, *times, times[-1], name, truth, hit.kept.predictions, told)
             else:
-                self.recorder.decoding(frame)
                 predictions = self._decode(outputs)
                 done = Done(frame, *times, time.monotonic_ns(), name, truth, predictions)
             self._tell(done)

@@ -29,6 +29,8 @@ class Slot:
     prepared_ns: int = 0
     captor: int = 0
     """The thread that prepared it, as the recorder numbers them."""
+    mark: int = 0
+    """Where the recorder's ring has the stage of the thread that has it in hand."""
 
 
 class Mailbox:

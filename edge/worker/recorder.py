@@ -24,28 +24,29 @@ if TYPE_CHECKING:
     from edge.wire import Late
     from edge.worker.mailbox import Slot
 
-SAMPLE_EVERY_NS = 1_000_000
-"""The kernel is asked at most so often for a thread: asking takes some 2 us. What takes longer
-than that, as a miss does, has a sample of its own."""
+LOOK_EVERY_NS = 250_000_000  # a look costs 20 us where caches are cold
+ODD = 1.5  # times what a frame usually takes; the kernel is asked what it met
+MEMORY = 1 / 16  # weight of the newest frame in what is usual
 TASKS = Path("/proc/self/task")
-MOST = 0xFFFF  # what a count in a record can tell
 
 
 class Recorder:
     """The worker's end of the ring, shared by the threads of its loop.
 
-    A frame's way through it: `capturing`, `preprocessing`, `inferring`, `decoding`, `done`,
-    and `resting` when its thread has nothing more in hand.
+    A frame's way through it: `capturing`, `inferring`, `done`, and `resting` when its thread has
+    nothing more in hand; the stages between are put into `marks`.
     """
 
     def __init__(self, ring: mmap.mmap | None = None, *, backlog: Sized = ()) -> None:
         """Without a `ring` it writes where nobody reads; `backlog` waits for the supervisor."""
-        self._ring = ring if ring is not None else mmap.mmap(-1, flight.SIZE)
+        self.marks = ring if ring is not None else mmap.mmap(-1, flight.SIZE)
+        """The ring. A frame's stage is put down at its slot's `mark`, without a call."""
         self._backlog = backlog
         self._numbers = itertools.count()
         self._engine: list[_Schedstat] = []
-        self._sample_every_ns = SAMPLE_EVERY_NS
-        self._hand = _Hand(self._ring, itertools.count())
+        self._usual_ns = 0.0
+        self._odd = False
+        self._hand = _Hand(self.marks, itertools.count())
         self._collecting_since_ns = 0
 
     def watch_engine(self) -> None:
@@ -53,49 +54,36 @@ class Recorder:
         ours = {str(thread.native_id) for thread in threading.enumerate()}
         tasks = [task for task in TASKS.iterdir() if task.name not in ours]
         self._engine = [_Schedstat(task) for task in tasks[: flight.ENGINE_THREADS]]
-        self._sample_every_ns = SAMPLE_EVERY_NS * (1 + len(self._engine))
 
     def capturing(self, slot: Slot, source: int = 0) -> None:
         """Note that this thread has taken a frame from its source."""
         hand = self._hand
-        slot.captor = hand.thread
-        flight.HAND.pack_into(
-            self._ring,
-            hand.at,
-            slot.frame,
-            flight.CAPTURE,
-            source,
-            hand.native_id,
-            slot.grabbed.captured_ns,
-            0,
-            0,
-            0,
+        slot.captor, slot.mark = hand.thread, hand.mark
+        flight.HAND_TAKEN.pack_into(
+            self.marks, hand.at, slot.frame, flight.CAPTURE, source, slot.grabbed.captured_ns, 0
         )
-
-    def preprocessing(self) -> None:
-        """Note that its pixels are in memory."""
-        self._ring[self._hand.stage_at] = flight.PREPROCESS
 
     def inferring(self, slot: Slot, taken_ns: int, source: int = 0) -> int:
         """Note that a frame's forward pass begins; return the number of this thread."""
         hand = self._hand
+        slot.mark = hand.mark
         flight.HAND.pack_into(
-            self._ring,
+            self.marks,
             hand.at,
             slot.frame,
             flight.INFERENCE,
             source,
-            hand.native_id,
             slot.grabbed.captured_ns,
+            taken_ns,
             slot.retrieved_ns,
             slot.prepared_ns,
-            taken_ns,
         )
         return hand.thread
 
-    def decoding(self, frame: int, source: int = 0) -> None:
-        """Note that this thread decodes what the forward pass of a frame has left."""
-        flight.HAND_FRAME.pack_into(self._ring, self._hand.at, frame, flight.DECODE, source)
+    def rehearse(self) -> None:
+        """Go through what stands on a frame's way, so that it is in the caches for the next."""
+        hand = self._hand
+        flight.HAND_TAKEN.pack_into(self.marks, hand.at, 0, flight.RESTING, 0, 0, 0)
 
     def done(self, record: Done | Late, captor: int, runner: int, waiting: int) -> None:
         """Write down a frame whose record was told; `captor` and `runner` are its threads.
@@ -104,12 +92,16 @@ class Recorder:
         """
         if isinstance(record, Done):
             what = flight.CACHED if record.cached else flight.ANSWERED
-            batch, inferred_ns, decoded_ns = record.batch, record.inferred_ns, record.decoded_ns
+            batch, way = record.batch, record[:7]
         else:
-            what, batch, inferred_ns, decoded_ns = flight.LATE, 1, record.taken_ns, record.taken_ns
+            what, batch, way = flight.LATE, 1, (*record[:5], record[4], record[4])
+        took_ns = way[-1] - way[1]
+        if took_ns > ODD * self._usual_ns:
+            self._odd = True
+        self._usual_ns += (took_ns - self._usual_ns) * MEMORY
         number = next(self._numbers)
         flight.FRAME.pack_into(
-            self._ring,
+            self.marks,
             flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
             number + 1,
             flight.IS_FRAME,
@@ -120,30 +112,28 @@ class Recorder:
             captor,
             runner,
             waiting,
-            min(len(self._backlog), MOST),
-            record.frame,
-            record.captured_ns,
-            record.retrieved_ns,
-            record.prepared_ns,
-            record.taken_ns,
-            inferred_ns,
-            decoded_ns,
+            len(self._backlog),
+            *way,
             number + 1,
         )
 
     def resting(self) -> None:
-        """Note that this thread has no frame in hand, and what the kernel has counted for it."""
+        """Note that this thread has no frame in hand; look what the kernel has counted for it.
+
+        It looks after a frame that took long, and else now and then, for looking is dear.
+        """
         hand = self._hand
-        self._ring[hand.stage_at] = flight.RESTING
+        self.marks[hand.mark] = flight.RESTING
         now_ns = time.monotonic_ns()
-        if now_ns - hand.sampled_ns < self._sample_every_ns:
+        if now_ns - hand.looked_ns < LOOK_EVERY_NS and not self._odd:
             return
-        hand.sampled_ns = now_ns
+        self._odd = False
+        hand.looked_ns = now_ns
         used = resource.getrusage(resource.RUSAGE_THREAD)
         engine = [thread.waited_ns() for thread in self._engine]
         number = next(self._numbers)
         flight.SAMPLE.pack_into(
-            self._ring,
+            self.marks,
             flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
             number + 1,
             flight.IS_SAMPLE,
@@ -167,7 +157,7 @@ class Recorder:
             return
         number = next(self._numbers)
         flight.PAUSE.pack_into(
-            self._ring,
+            self.marks,
             flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
             number + 1,
             flight.IS_PAUSE,
@@ -184,11 +174,11 @@ class _Hand(threading.local):
     def __init__(self, ring: mmap.mmap, threads: itertools.count[int]) -> None:
         self.thread = min(next(threads), flight.HANDS - 1)
         self.at = flight.HANDS_AT + self.thread * flight.HAND_BYTES
-        self.stage_at = self.at + 8  # behind the frame's number
-        self.native_id = threading.get_native_id()
-        self.sampled_ns = 0
-        self.schedstat = _Schedstat(TASKS / str(self.native_id))
-        flight.HAND.pack_into(ring, self.at, 0, flight.RESTING, 0, self.native_id, 0, 0, 0, 0)
+        self.mark = self.at + flight.STAGE_AT
+        native_id = threading.get_native_id()
+        self.looked_ns = 0
+        self.schedstat = _Schedstat(TASKS / str(native_id))
+        flight.NATIVE_ID.pack_into(ring, self.at + flight.NATIVE_ID_AT, native_id)
 
 
 class _Schedstat:
