@@ -130,16 +130,18 @@ def _frames(story: "Story", offending: "Row | None") -> None:
             ]
         )
     _columns(rows)
-    print("at: captured, from the capture of the frame told of; waited: its threads, for a core")
+    print("at: captured, from the capture of the frame told of")
+    print("waited: how much of its time over the usual its threads waited for a core, at the most")
 
 
 def _felt(story: "Story", offending: "Row | None") -> list[str]:
     """What the device felt, a line each."""
     lines = []
     if offending is not None and offending.pushed_off is not None:
-        counts = f"pushed off its core {offending.pushed_off} times"
+        around = f"in the {offending.counted_ms:.0f} ms around it"
+        counts = f"its thread was pushed off its core {offending.pushed_off} times"
         faults = f"{offending.minor_faults} page faults, {offending.major_faults} from the disk"
-        lines.append(f"frame {offending.frame}: {counts}, {faults}")
+        lines.append(f"frame {offending.frame}: {around} {counts}, {faults}")
     if offending is not None:
         waiting = f"{offending.waiting} frames in the mailbox"
         lines.append(f"queues: {waiting}, {offending.backlog} records for the supervisor")

@@ -26,10 +26,10 @@ class Evidence:
     """For being late before its forward pass, which then did not run."""
     waited_ms: float | None = None
     """How long its threads could have run and had no core."""
-    pushed_off: int | None = None
-    """How often they had to leave a core."""
     major_faults: int | None = None
     """Pages that had to be read from a disk for them."""
+    counted_ms: float | None = None
+    """The time, the frame's own and some before and after, that `major_faults` is about."""
     collected_ms: float = 0
     """How long Python's garbage collection stopped them."""
     ahead_ms: Mapping[str, float] = field(default_factory=dict)
@@ -94,16 +94,15 @@ def _causes(evidence: Evidence, stage: str, over_ms: float) -> list[tuple[str, s
     # It may have waited before it was captured, too: only what made it later counts.
     waited_ms = min(evidence.waited_ms or 0, over_ms)
     if waited_ms >= enough_ms:
-        times = evidence.pushed_off
-        pushed = f", pushed off {times} time{'s' * (times != 1)}" if times else ""
-        clause = f"its threads waited {ms(waited_ms)} for a core that others had{pushed}"
+        clause = f"its threads waited {ms(waited_ms)} for a core that others had"
         causes.append(("other_processes", clause))
     if evidence.collected_ms >= enough_ms:
         clause = f"Python's garbage collection took {ms(evidence.collected_ms)}"
         causes.append(("garbage_collection", clause))
     if evidence.major_faults:
         pages = f"{evidence.major_faults} page{'s' * (evidence.major_faults != 1)}"
-        causes.append(("disk", f"{pages} had to be read from the disk"))
+        around = f" in the {ms(evidence.counted_ms)} around it" if evidence.counted_ms else ""
+        causes.append(("disk", f"{pages} had to be read from the disk{around}"))
     if stage == "capture" and not causes:
         causes.append(("late_source", "its source delivered it late"))
     return causes

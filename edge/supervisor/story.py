@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -55,10 +56,13 @@ class Row(Part):
     """Frames in the mailbox when it was done."""
     backlog: int = 0
     waited_ms: float | None = None
-    """How long its threads waited for a core, at the most; None where that is not known."""
+    """How much later it was, at the most, because its threads waited for a core; None where
+    that is not known."""
     pushed_off: int | None = None
     major_faults: int | None = None
     minor_faults: int | None = None
+    counted_ms: float | None = None
+    """How long the kernel was not looked at, around the frame: what the counts are about."""
     collected_ms: float = 0
 
 
@@ -159,7 +163,7 @@ class _Teller:
     def of_a_miss(self, frame: Frame, why: Why) -> Story:
         facts, origin_ns = self._facts, frame.captured_ns
         row = self._row(frame, origin_ns)
-        usual_ms, usual_of = self._usual(frame)
+        usual_ms, usual_of = self._usual(frame.source, frame.rung)
         before = [f for f in self._felt if f.at_ns <= frame.decoded_ns + NEAR_NS]
         near = [f.reading for f in before if f.at_ns >= origin_ns - NEAR_NS]
         clocks = [max(f.reading.clock_mhz) for f in self._felt if f.reading.clock_mhz]
@@ -172,8 +176,8 @@ class _Teller:
                 usual_ms=usual_ms,
                 dropped=frame.what == flight.LATE,
                 waited_ms=row.waited_ms,
-                pushed_off=row.pushed_off,
                 major_faults=row.major_faults,
+                counted_ms=row.counted_ms,
                 collected_ms=row.collected_ms,
                 ahead_ms=self._ahead(frame),
                 throttled=tuple(dict.fromkeys(word for each in near for word in each.throttled)),
@@ -201,7 +205,7 @@ class _Teller:
         rows = [self._in_hand(each, origin_ns) for each in in_hand]
         row = rows[in_hand.index(hand)]
         stage = flight.STAGES[hand.stage]
-        usual_ms, usual_of = self._usual(hand)
+        usual_ms, usual_of = self._usual(hand.source)
         usually = f", which usually takes {ms(usual_ms[stage])}" if stage in usual_ms else ""
         begun = f" for {ms(row.stages_ms[stage])}" if stage in row.stages_ms else ""
         done = list(self.frames.values())[-BEFORE:]
@@ -217,7 +221,7 @@ class _Teller:
     def of_nothing(self, why: Why, sentence: str = "") -> Story:
         newest = list(self.frames.values())[-BEFORE - AFTER :]
         origin_ns = newest[-1].captured_ns if newest else self._facts.end_ns
-        usual = self._usual(newest[-1]) if newest else ({}, 0)
+        usual = self._usual(newest[-1].source, newest[-1].rung) if newest else ({}, 0)
         missed = sum(is_late(frame, self._facts) for frame in self.frames.values())
         count = f"{missed} of the last {len(self.frames)} frames missed their deadline"
         rows = [self._row(frame, origin_ns) for frame in newest]
@@ -261,19 +265,19 @@ class _Teller:
         near = ordered[max(at - BEFORE, 0) : at + AFTER + 1]
         return [self._row(each, frame.captured_ns) for each in near]
 
-    def _usual(self, like: Frame | Hand) -> tuple[dict[str, float], int]:
+    @cache  # noqa: B019  lives no longer than its story is told
+    def _usual(self, source: int, rung: int | None = None) -> tuple[dict[str, float], int]:
         """Return what each stage usually takes, and of how many frames that is the median.
 
-        Of forward passes of the same source on the same rung that were in time, where there
-        are enough of them.
+        Of forward passes of a source, on one rung where one is named, that were in time; of all
+        where those are few.
         """
         same = [
             frame
             for frame in self.frames.values()
             if frame.what == flight.ANSWERED
-            and (frame.source, frame.number) != (like.source, like.number)
-            and frame.source == like.source
-            and frame.rung == getattr(like, "rung", frame.rung)
+            and frame.source == source
+            and rung in {None, frame.rung}
         ]
         in_time = [frame for frame in same if not is_late(frame, self._facts)]
         frames = in_time if len(in_time) >= FEW else same
@@ -312,6 +316,8 @@ class _Teller:
             max(min(p.ended_ns, ended_ns) - max(p.began_ns, begun_ns), 0) for p in pauses
         )
         waited_ns = met.waited_ns if met else None
+        usual_ms, _ = self._usual(frame.source, frame.rung)
+        over_ms = round(_ms(frame.total_ns) - sum(usual_ms.values()), 3)
         return Row(
             frame=frame.number,
             source=self._facts.sources[frame.source],
@@ -324,11 +330,12 @@ class _Teller:
             missed=is_late(frame, self._facts),
             waiting=frame.waiting,
             backlog=frame.backlog,
-            # What the kernel counted lies between two looks, which may be wider than the frame.
-            waited_ms=None if waited_ns is None else _ms(min(waited_ns, frame.total_ns)),
+            # The kernel was looked at before and after, so it may have waited beside the frame.
+            waited_ms=None if waited_ns is None else max(min(_ms(waited_ns), over_ms), 0),
             pushed_off=met.pushed_off if met else None,
             major_faults=met.major_faults if met else None,
             minor_faults=met.minor_faults if met else None,
+            counted_ms=_ms(met.counted_ns) if met else None,
             collected_ms=_ms(collected),
         )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.worker.mailbox import Slot
 
 LOOK_EVERY_NS = 250_000_000  # a look costs 20 us where caches are cold
-ODD = 1.5  # times what a frame usually takes; the kernel is asked what it met
+ODD, ODD_NS = 1.5, 300_000  # times what a frame usually takes, and more: the kernel is asked why
 MEMORY = 1 / 16  # weight of the newest frame in what is usual
 TASKS = Path("/proc/self/task")
 
@@ -96,7 +96,7 @@ class Recorder:
         else:
             what, batch, way = flight.LATE, 1, (*record[:5], record[4], record[4])
         took_ns = way[-1] - way[1]
-        if took_ns > ODD * self._usual_ns:
+        if took_ns > ODD * self._usual_ns + ODD_NS:
             self._odd = True
         self._usual_ns += (took_ns - self._usual_ns) * MEMORY
         number = next(self._numbers)

@@ -112,7 +112,7 @@ def measure(model: Path, fps: float | None, frames: int, seconds: float) -> list
         began[0] = time.process_time_ns()
 
     def turn(number: int) -> str:
-        return "timed" if number % 9 == 8 else order[number % 9 % len(order)]  # noqa: PLR2004
+        return "timed" if number % 9 == 8 else order[number % 9 % len(order)]
 
     prepared = prepare(options)
     mailbox = Mailbox(prepared.preprocess.buffer)
@@ -131,8 +131,8 @@ def report(turns: dict[str, list[tuple[float, float]]], frames: int) -> list[str
         pairs = [a / b for a, b in zip(sides["with"], sides["without"], strict=False)]
         low, _, high = statistics.quantiles(pairs, n=4)
         lines.append(
-            f"{what}: {with_it:.1f} us with, {without:.1f} us without; ratio of neighbouring turns "
-            f"{statistics.median(pairs):.4f} (quartiles {low:.4f} to {high:.4f}, {len(pairs)} pairs)"
+            f"{what}: {with_it:.1f} us with, {without:.1f} us without; ratio of turns side by side "
+            f"{statistics.median(pairs):.4f} (quartiles {low:.4f} to {high:.4f}, {len(pairs)})"
         )
     inside = statistics.median(spent for spent, _ in turns["timed"])
     share = inside / statistics.median(spent for spent, _ in turns["without"])
