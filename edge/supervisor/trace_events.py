@@ -6,6 +6,7 @@ Times are microseconds from the first capture.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edge import flight
@@ -22,6 +23,13 @@ PROCESS = 1
 COLLECTIONS = 9_000  # the track of garbage collections
 THREADS = 1_000  # tracks of the worker's threads come from here on
 LANES = 100  # tracks of a source: frames that overlap in time lie in lanes of their own
+UNTIL_THE_END = {
+    flight.CAPTURE: "capture",
+    flight.PREPROCESS: "capture and preprocess",
+    flight.INFERENCE: "inference",
+    flight.DECODE: "inference and decode",
+}
+"""What a frame in hand went through since the last time that was noted, by its stage."""
 Event = dict[str, Any]
 
 
@@ -32,14 +40,16 @@ def trace_events(
     frames = sorted(recording.frames, key=lambda frame: frame.captured_ns)
     hands = [hand for hand in recording.hands if hand.stage != flight.RESTING]
     starts = [frame.captured_ns for frame in frames] + [hand.captured_ns for hand in hands]
-    writer = _Writer(facts, min(starts, default=facts.end_ns), offending)
+    origin_ns = min(starts, default=facts.end_ns)
+    writer = _Writer(facts, origin_ns, offending)
     writer.frames(frames)
     writer.threads(frames)
     for hand in hands:
         writer.in_hand(hand)
     for pause in recording.pauses:
-        name = f"generation {pause.generation}"
-        writer.slice(COLLECTIONS, name, pause.began_ns, pause.ended_ns)
+        if pause.began_ns >= origin_ns:
+            name = f"generation {pause.generation}"
+            writer.slice(COLLECTIONS, name, pause.began_ns, pause.ended_ns)
     writer.samples(recording.samples)
     for each in felt:
         writer.felt(each)
@@ -192,8 +202,8 @@ class _Writer:
         self.slice(track, name, hand.captured_ns, self._facts.end_ns, args=args, **colour)
         ends = [hand.captured_ns, hand.retrieved_ns, hand.prepared_ns, hand.taken_ns]
         known = [*(end for end in ends if end), self._facts.end_ns]
-        names = ["capture", "preprocess", "wait", "inference"][: len(known) - 2]
-        for each, began_ns, ended_ns in zip([*names, stage], known, known[1:], strict=True):
+        names = [*("capture", "preprocess", "wait")[: len(known) - 2], UNTIL_THE_END[hand.stage]]
+        for each, (began_ns, ended_ns) in zip(names, pairwise(known), strict=True):
             self.slice(track, each, began_ns, ended_ns)
         if marked:
             scope = {"s": "g", "tid": track}
