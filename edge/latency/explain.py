@@ -22,6 +22,8 @@ class Evidence:
     """Of the stages it went through; their sum is its latency, until it was dropped if it was."""
     usual_ms: Mapping[str, float] = field(default_factory=dict)
     """What each stage usually takes; empty where too few frames are known."""
+    usual_waited_ms: float = 0
+    """How much of that its threads usually wait for a core, at the most."""
     dropped: bool = False
     """For being late before its forward pass, which then did not run."""
     waited_ms: float | None = None
@@ -72,9 +74,18 @@ def _causes(evidence: Evidence, stage: str, over_ms: float) -> list[tuple[str, s
     """Return the causes that the evidence shows: a word for programs, a clause for people."""
     causes = []
     enough_ms = SHARE * over_ms
-    usual_ms = evidence.usual_ms
-    if usual_ms and sum(usual_ms.values()) > evidence.deadline_ms:
-        total, deadline = ms(sum(usual_ms.values())), ms(evidence.deadline_ms)
+    usually_ms = sum(evidence.usual_ms.values())
+    crowded = usually_ms - evidence.usual_waited_ms <= evidence.deadline_ms < usually_ms
+    if crowded:  # it would be in time if it were not for others
+        total, waited = ms(usually_ms), ms(evidence.usual_waited_ms)
+        causes.append(
+            (
+                "other_processes",
+                f"a frame usually takes {total} here, up to {waited} of it waiting for a core",
+            )
+        )
+    elif usually_ms > evidence.deadline_ms:
+        total, deadline = ms(usually_ms), ms(evidence.deadline_ms)
         causes.append(
             (
                 "slow_model",
@@ -93,7 +104,7 @@ def _causes(evidence: Evidence, stage: str, over_ms: float) -> list[tuple[str, s
         causes.append(("queue", f"the model was busy {' and '.join(ahead)} before it"))
     # It may have waited before it was captured, too: only what made it later counts.
     waited_ms = min(evidence.waited_ms or 0, over_ms)
-    if waited_ms >= enough_ms:
+    if waited_ms >= enough_ms and not crowded:
         clause = f"its threads waited {ms(waited_ms)} for a core that others had"
         causes.append(("other_processes", clause))
     if evidence.collected_ms >= enough_ms:

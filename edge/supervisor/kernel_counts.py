@@ -45,7 +45,8 @@ class Kernel:
         for sample in sorted(samples, key=lambda each: each.at_ns):
             self._of.setdefault(sample.thread, []).append(sample)
         self._at = {thread: [each.at_ns for each in of] for thread, of in self._of.items()}
-        self._anyway = {thread: _waits_anyway(of) for thread, of in self._of.items()}
+        self.anyway = {thread: _waits_anyway(of) for thread, of in self._of.items()}
+        """The share of its time that a thread usually waits for a core."""
 
     def between(self, thread: int, begun_ns: int, ended_ns: int) -> Met | None:
         """Return what a thread met in a stretch of time, from the looks before and after it.
@@ -61,7 +62,7 @@ class Kernel:
             return None
         first, last = self._of[thread][before], self._of[thread][after]
         outside_ns = (last.at_ns - first.at_ns) - (ended_ns - begun_ns)
-        anyway_ns = round(self._anyway[thread] * outside_ns)
+        anyway_ns = round(self.anyway[thread] * outside_ns)
         waited = [max(ns - anyway_ns, 0) for ns in _waited_ns(first, last)]
         return Met(
             max(waited, default=None),

@@ -174,6 +174,7 @@ class _Teller:
                 deadline_ms=facts.deadlines_ms[frame.source],
                 stages_ms=row.stages_ms,
                 usual_ms=usual_ms,
+                usual_waited_ms=self._usually_waited_ms(frame, sum(usual_ms.values())),
                 dropped=frame.what == flight.LATE,
                 waited_ms=row.waited_ms,
                 major_faults=row.major_faults,
@@ -286,6 +287,20 @@ class _Teller:
         stages = [frame.stages_ns for frame in frames]
         usual = {stage: median(each[stage] for each in stages) for stage in STAGES}
         return {stage: _ms(spent_ns) for stage, spent_ns in usual.items()}, len(frames)
+
+    def _usually_waited_ms(self, frame: Frame, usual_ms: float) -> float:
+        """Return how much of a frame's usual time waiting for a core may be.
+
+        No more than it takes longer than the fastest did.
+        """
+        same = [each for each in self.frames.values() if each.source == frame.source]
+        passes = [each for each in same if each.what == flight.ANSWERED and each.rung == frame.rung]
+        between = [b.captured_ns - a.captured_ns for a, b in pairwise(same)]
+        if not between or not passes:
+            return 0.0
+        waits_ms = self._kernel.anyway.get(frame.runner, 0.0) * median(between) / 1e6
+        fastest_ms = _ms(min(each.total_ns for each in passes))
+        return round(max(min(waits_ms, usual_ms - fastest_ms), 0.0), 3)
 
     def _ahead(self, frame: Frame) -> dict[str, float]:
         """Return how long the engine was busy with others while a frame waited, by source."""

@@ -85,6 +85,17 @@ def test_a_model_that_is_slower_than_its_deadline_is_said_to_be() -> None:
     assert "a frame usually takes 33 ms here, more than the deadline's 20 ms" in explained.sentence
 
 
+def test_a_model_that_others_always_hold_up_is_not_called_slow() -> None:
+    crowded = replace(MISS, usual_ms={**USUAL, "inference": 24.0}, usual_waited_ms=8.0)
+    explained = explain(replace(crowded, waited_ms=7.0))
+    assert explained.causes == ["other_processes"]
+    assert explained.sentence.endswith(
+        "a frame usually takes 27 ms here, up to 8 ms of it waiting for a core"
+    )
+    still_slow = replace(crowded, usual_waited_ms=2.0)
+    assert explain(still_slow).causes == ["slow_model"]
+
+
 def test_a_queue_behind_other_sources_is_blamed_where_it_waited() -> None:
     waited = replace(
         MISS, stages_ms={**USUAL, "wait": 20.0}, ahead_ms={"garden": 12.0, "frame 8122": 8.0}

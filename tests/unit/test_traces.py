@@ -43,8 +43,9 @@ FACTS = Facts(
 def frame(number: int, *, inference_ms: float = 12, source: int = 0, **fields: Any) -> Frame:
     """A frame every 33 ms: 1 ms for each stage but the forward pass."""
     at = number * PERIOD
-    ends = [at, at + MS, at + 2 * MS, at + 3 * MS, at + 3 * MS + round(inference_ms * MS)]
-    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, number, *ends, ends[-1] + MS)
+    inferred = at + 3 * MS + round(inference_ms * MS)
+    way = (at, at + MS, at + 2 * MS, at + 3 * MS, inferred, inferred + MS)
+    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, number, *way)
     return whole._replace(**fields)
 
 
@@ -119,7 +120,7 @@ def test_throttling_near_the_frame_is_blamed_and_long_ago_is_not() -> None:
 
 def test_a_forward_pass_of_another_source_is_blamed_for_the_wait() -> None:
     at = 20 * PERIOD
-    waited = [at, at + MS, at + 2 * MS, at + 25 * MS, at + 37 * MS, at + 38 * MS]
+    waited = (at, at + MS, at + 2 * MS, at + 25 * MS, at + 37 * MS, at + 38 * MS)
     other = frame(20, source=1)._replace(taken_ns=at + 2 * MS, inferred_ns=at + 25 * MS)
     frames = [each for each in recording().frames if each.number != 20]
     late = Frame(flight.ANSWERED, 0, 0, 1, 0, 0, 0, 0, 20, *waited)
