@@ -169,7 +169,7 @@ def _stage_cells(spent_ms: dict[str, float], sign: str = "") -> list[str]:
 
 
 def _number(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.2f}"
+    return f"{round(value, 2) + 0.0:{sign}.2f}"  # no minus before a zero
 
 
 def _columns(rows: list[list[str]]) -> None:
