@@ -140,8 +140,8 @@ def _felt(story: "Story", offending: "Row | None") -> list[str]:
     if offending is not None and offending.pushed_off is not None:
         around = f"in the {offending.counted_ms:.0f} ms around it"
         counts = f"its thread was pushed off its core {offending.pushed_off} times"
-        faults = f"{offending.minor_faults} page faults, {offending.major_faults} from the disk"
-        lines.append(f"frame {offending.frame}: {around} {counts}, {faults}")
+        faults = f"page faults {offending.minor_faults}, from the disk {offending.major_faults}"
+        lines.append(f"frame {offending.frame}: {around} {counts}; {faults}")
     if offending is not None:
         waiting = f"{offending.waiting} frames in the mailbox"
         lines.append(f"queues: {waiting}, {offending.backlog} records for the supervisor")
