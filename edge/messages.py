@@ -258,6 +258,7 @@ EventName = Literal[
     "worker_died",
     "worker_restarted",
     "deadline_missed",
+    "trace_written",
     "not_permitted",
     "reloaded",
     "reload_failed",

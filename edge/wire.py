@@ -174,7 +174,8 @@ class RecordWire(Generic[R]):
         sock.setblocking(False)
         self._kinds = kinds
         self._number = {kind: number for number, kind in enumerate(kinds)}
-        self._backlog: deque[bytes] = deque()
+        self.backlog: deque[bytes] = deque()
+        """What the other end has not taken yet."""
         self.overflowed = 0
 
     def send(self, record: R, *, may_wait: bool = False) -> None:
@@ -187,25 +188,25 @@ class RecordWire(Generic[R]):
         packet = marshal.dumps((self._number[type(record)], *record))
         if len(packet) > LARGEST_BYTES:
             raise ValueError(f"a record of {len(packet)} bytes is too large to send")
-        self._backlog.append(packet)
+        self.backlog.append(packet)
         while not self._flush():
             if may_wait:
                 select.select([], [self.socket], [], 1.0)
-            elif len(self._backlog) > BACKLOG:
-                self._backlog.popleft()
+            elif len(self.backlog) > BACKLOG:
+                self.backlog.popleft()
                 self.overflowed += 1
             else:
                 return
 
     def _flush(self) -> bool:
-        while self._backlog:
+        while self.backlog:
             try:
-                self.socket.send(self._backlog[0])
+                self.socket.send(self.backlog[0])
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):
                     return False
                 raise ConnectionError("the other end is gone") from error
-            self._backlog.popleft()
+            self.backlog.popleft()
         return True
 
     def receive(self) -> R | None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
+from edge.config.recorder import Recorder
 from edge.options import Options
 from edge.plugins import chosen_by_type
 from edge.sinks.base import SinkOptions
@@ -38,6 +39,9 @@ class Device(Options):
     )
     mqtt: Mqtt = Field(default=Mqtt(), description="The broker that results go to.")
     telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
+    recorder: Recorder = Field(
+        default=Recorder(), description="What becomes of the flight recorder's traces."
+    )
     sinks: list[AnySink] = Field(
         default=[], description="Where all messages go beside the broker, each told by `type`."
     )

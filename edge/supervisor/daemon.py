@@ -20,6 +20,7 @@ from edge.errors import EdgeError
 from edge.latency.figures import percentiles
 from edge.messages import Info
 from edge.supervisor import clock
+from edge.supervisor.black_box import Archive
 from edge.supervisor.broker import EmbeddedBroker
 from edge.supervisor.identity import new_boot
 from edge.supervisor.idle import WakeUpLimit
@@ -67,6 +68,7 @@ class Daemon:
         self._until_the_end = contextlib.ExitStack()
         self._wake_up_limit = contextlib.ExitStack()
         self._embedded: dict[int, EmbeddedBroker] = {}
+        self._archive = Archive(self._device.recorder)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
     async def run(self) -> int:
@@ -80,6 +82,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._write_traces)
         if self._max_seconds is not None:
             self._loop.call_later(self._max_seconds, self._stop.set)
         with self._until_the_end, self._wake_up_limit:
@@ -95,7 +98,12 @@ class Daemon:
         notify("READY=1", f"STATUS={self._status()}")
         chores = [
             self._loop.create_task(chore())
-            for chore in (self._telemetry, self._keep_info, self._keep_watchdog)
+            for chore in (
+                self._telemetry,
+                self._keep_info,
+                self._keep_watchdog,
+                self._archive.sensors.run,
+            )
         ]
         await self._stop.wait()
         return await self._end(chores)
@@ -127,6 +135,7 @@ class Daemon:
             self._outlet,
             sequence=self._sequences[name],
             max_frames=self._max_frames,
+            archive=self._archive,
         )
         self._pipelines[name] = pipeline
         self._running[name] = self._loop.create_task(pipeline.run())
@@ -227,6 +236,11 @@ class Daemon:
             notify("WATCHDOG=1")
             await asyncio.sleep(interval_s)
 
+    def _write_traces(self) -> None:
+        """Write what the flight recorders hold, because somebody asked for it."""
+        for pipeline in self._pipelines.values():
+            pipeline.black_box.write()
+
     def _reload_soon(self) -> None:
         if self._reloading is None:
             self._reloading = self._loop.create_task(self._reload())
@@ -274,6 +288,7 @@ class Daemon:
             await old.stop(STOP_LIMIT_S)
             outlet.start()
         self._limit_wake_up()
+        self._archive.bounds = device.recorder
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
             self._start(name)

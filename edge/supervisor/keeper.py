@@ -15,6 +15,7 @@ from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
 
     from edge.config.pipeline import Pipeline
     from edge.wire import Record
@@ -52,6 +53,8 @@ class Keeper:
         self._on_died = on_died
         self._on_output = on_output
         self._worker: WorkerProcess | None = None
+        self.ring: mmap | None = None
+        """The flight recorder's ring of the worker, or of the last one; None before the first."""
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
         self._silent_ticks = 0
@@ -130,7 +133,7 @@ class Keeper:
             first_frames=self._next_frames,
             max_frames=left,
         )
-        self._worker = worker
+        self._worker, self.ring = worker, worker.ring
         loop.add_reader(worker.wire.socket, self._read_wire, worker)
         loop.add_reader(worker.output, self._read_output, worker.output)
         watch = loop.create_task(self._watch(worker))

@@ -19,10 +19,12 @@ from edge.messages import (
     SourceResult,
 )
 from edge.supervisor import clock
+from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.source import SupervisedSource
+from edge.supervisor.story import Facts
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.latency.figures import Window
+    from edge.supervisor.black_box import Archive
     from edge.supervisor.outlet import Outlet
     from edge.wire import Record
 
@@ -49,8 +52,9 @@ class SupervisedPipeline:
         *,
         sequence: Iterator[int],
         max_frames: int | None,
+        archive: Archive,
     ) -> None:
-        """`sequence` numbers the published results; it outlives a reload."""
+        """`sequence` numbers the published results; it and the `archive` outlive a reload."""
         self.name = name
         self.options = options
         self.state: State = "starting"
@@ -69,6 +73,7 @@ class SupervisedPipeline:
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
+        self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self._ready: Ready | None = None
         self._died_ns: int | None = None
         self._sequence = sequence
@@ -78,6 +83,7 @@ class SupervisedPipeline:
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
         await self.keeper.run()
+        await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
 
@@ -141,6 +147,7 @@ class SupervisedPipeline:
         self, blamed: str | None, record: Done | Late, source: SupervisedSource, what: str
     ) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
+        self.black_box.judged(record.source, record.frame, missed=blamed is not None)
         if blamed is None:
             return
         self._untold_misses += 1
@@ -214,6 +221,7 @@ class SupervisedPipeline:
             source.worker_died()
         if self.keeper.failure is not None:
             return  # it has said itself why, and its pipeline is told as failed
+        self.black_box.worker_died(how)
         self.state = "starting"
         when = f"in {pause_s:g} s" if pause_s else "now"
         self._tell(
@@ -229,6 +237,25 @@ class SupervisedPipeline:
     def _worker_said(self, line: str) -> None:
         level = logging.DEBUG if line.startswith("INFO:") else logging.WARNING
         log(level, "worker_output", line, pipeline=self.name)
+
+    def _facts(self) -> Facts:
+        """What a trace says of where it comes from."""
+        about = {"model": self.options.model.path.name}
+        if ready := self._ready:
+            threads = f"{ready.threads} thread{'s' * (ready.threads != 1)}"
+            about["engine"] = f"{ready.engine} {ready.engine_version}, {threads}"
+        outlet = self.outlet
+        return Facts(
+            device=outlet.device,
+            boot=outlet.boot,
+            pipeline=self.name,
+            at=clock.utc(),
+            clock_synced=outlet.clock_synced,
+            about=about,
+            sources=[source.name for source in self._sources],
+            deadlines_ms=[source.deadline_ms for source in self._sources],
+            end_ns=time.monotonic_ns(),
+        )
 
     def _may_tell(self, event: str, every_s: float) -> bool:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.flight import new_ring
 from edge.wire import Job, Stop, Wire
 
 if TYPE_CHECKING:
@@ -40,16 +41,20 @@ def python_command(module: str, *arguments: str) -> list[str]:
 class ChildProcess:
     """A Python process of ours, our end of the socket it was born with, and what it prints."""
 
-    def __init__(self, module: str) -> None:
-        """Start `main()` of a module, with the descriptor of its end in `sys.argv[1]`."""
+    def __init__(self, module: str, *shared: int) -> None:
+        """Start `main()` of a module, with the descriptor of its end in `sys.argv[1]`.
+
+        Behind it stand the `shared` descriptors, which it gets as well.
+        """
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        descriptors = [theirs.fileno(), *shared]
         with theirs:
             self.process = subprocess.Popen(
-                python_command(module, str(theirs.fileno())),
+                python_command(module, *map(str, descriptors)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C at the terminal is for us
                 env=os.environ | ENVIRONMENT,
             )
@@ -73,7 +78,18 @@ class ChildProcess:
             self.process.stdout.close()
 
 
-_started_ahead: list[ChildProcess] = []
+class BornWorker(ChildProcess):
+    """A worker that has no job yet."""
+
+    def __init__(self) -> None:
+        descriptor, self.ring = new_ring()
+        try:
+            super().__init__(WORKER, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_started_ahead: list[BornWorker] = []
 
 
 @contextmanager
@@ -83,7 +99,7 @@ def worker_ahead() -> Iterator[None]:
     It imports numpy, OpenCV and the rest while the configuration is read. Where none was
     wanted it ends with the context.
     """
-    _started_ahead.append(ChildProcess(WORKER))
+    _started_ahead.append(BornWorker())
     try:
         yield
     finally:
@@ -105,11 +121,10 @@ class WorkerProcess(ChildProcess):
         check_only: bool = False,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts."""
-        if _started_ahead:
-            ahead = _started_ahead.pop()
-            self.process, self.socket = ahead.process, ahead.socket
-        else:
-            super().__init__(WORKER)
+        born = _started_ahead.pop() if _started_ahead else BornWorker()
+        self.process, self.socket = born.process, born.socket
+        self.ring = born.ring
+        """What its flight recorder writes; it can be read after the worker's end."""
         self.wire = Wire(self.socket)
         told = options.model_dump_json()
         job = Job(device, name, told, list(first_frames), max_frames, check_only)

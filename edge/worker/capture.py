@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import FrameError, SourceError
+from edge.flight import PREPROCESS
 from edge.sources.pacing import sleep_until
 from edge.wire import Note
 from edge.worker.rehearsal import Rehearsal
@@ -56,6 +57,7 @@ class CaptureSide:
         self._mailbox = mailbox
         self._inference = inference
         self._tell = tell
+        self._recorder = inference.recorder
         # A live source is somewhere else by now; a pulled one goes on where the last worker was.
         self._offset = first_frame if self._live else 0
         self._pass_over = 0 if self._live else first_frame
@@ -159,8 +161,12 @@ class CaptureSide:
             way, slot = self._way, self._slot
             runs = self._since_run + 1 >= way.every
             if self._live:
-                if mailbox.idle and runs:
-                    self._rehearsal.before(source.due_ns(), slot.tensor, stopping)
+                if (
+                    mailbox.idle
+                    and runs
+                    and self._rehearsal.before(source.due_ns(), slot.tensor, stopping)
+                ):
+                    self._recorder.rehearse()
             elif not self._pass_over:
                 self._wait_for_room()
             began_ns = time.monotonic_ns()
@@ -194,6 +200,8 @@ class CaptureSide:
             prepared_ns = slot.prepared_ns
             if mailbox.offer(slot):
                 yield slot
+            else:
+                self._recorder.resting()
             self._slot = mailbox.blank(way)
             self._rehearsal.frame = frame
             spent_ns = prepared_ns - began_ns
@@ -202,8 +210,10 @@ class CaptureSide:
 
     def _prepare(self, slot: Slot) -> NDArray[Any] | ModelInput:
         """Decode the frame grabbed last and make the model's input of it; return the frame."""
+        self._recorder.capturing(slot)
         frame = self.source.retrieve()
         slot.retrieved_ns = time.monotonic_ns()
+        self._recorder.marks[slot.mark] = PREPROCESS
         slot.way.preprocess(frame, slot.tensor)
         slot.prepared_ns = time.monotonic_ns()
         return frame

@@ -8,8 +8,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from edge.flight import DECODE
 from edge.wire import Done, Late
 from edge.worker.cache import Kept
+from edge.worker.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,10 @@ class InferenceSide:
         *,
         live: bool,
         max_frames: int | None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """Without a `recorder` it keeps one of its own, which nobody reads."""
+        self.recorder = recorder if recorder is not None else Recorder()
         self._mailbox = mailbox
         self._tell = tell
         self._live = live
@@ -53,14 +58,18 @@ class InferenceSide:
             if late:
                 self._drop(late)
             more = self._run(run) if run else self._mailbox.give_back()
+            self.recorder.resting()
 
     def _drop(self, slots: list[Slot]) -> None:
         """Tell of frames that are too late to be worth a forward pass."""
         taken_ns = time.monotonic_ns()
         with self._finishing:
             for slot in slots:
+                slot.runner = self.recorder.inferring(slot, taken_ns)
                 waited = (slot.captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
-                self._tell(Late(slot.frame, *waited, slot.source, slot.way.rung))
+                late = Late(slot.frame, *waited, slot.source, slot.way.rung)
+                self._tell(late)
+                self.recorder.done(late, slot.captor, slot.runner, self._mailbox.waiting)
                 self._mailbox.recycle(slot)
 
     def _run(self, slots: list[Slot]) -> bool:
@@ -76,14 +85,16 @@ class InferenceSide:
             fresh = _not_known(slots, way.cache)
             taken_ns = time.monotonic_ns()
         inferred_ns = taken_ns
+        runner = self.recorder.inferring(slots[0], taken_ns)
         if fresh:
             outputs = way.run([slot.tensor for slot in fresh])
             inferred_ns = time.monotonic_ns()
+            self.recorder.marks[slots[0].mark] = DECODE
             for slot, found in zip(fresh, outputs, strict=True):
                 slot.outputs = found
         self._busy = None
         for slot in slots:
-            slot.taken_ns, slot.batch = taken_ns, len(fresh)
+            slot.taken_ns, slot.batch, slot.runner = taken_ns, len(fresh), runner
             slot.inferred_ns = inferred_ns if slot.hit is None else taken_ns
         # The next frames' results must not overtake these: the lock is taken before the
         # engine is given up.
@@ -124,24 +135,24 @@ class InferenceSide:
             else:
                 predictions, told = hit.kept.predictions, hit.told
                 decoded_ns, batch = slot.inferred_ns, 1
-            self._tell(
-                Done(
-                    slot.frame,
-                    slot.captured_ns,
-                    slot.retrieved_ns,
-                    slot.prepared_ns,
-                    slot.taken_ns,
-                    slot.inferred_ns,
-                    decoded_ns,
-                    slot.grabbed.name,
-                    slot.grabbed.truth,
-                    predictions,
-                    told,
-                    slot.source,
-                    batch,
-                    way.rung,
-                )
+            done = Done(
+                slot.frame,
+                slot.captured_ns,
+                slot.retrieved_ns,
+                slot.prepared_ns,
+                slot.taken_ns,
+                slot.inferred_ns,
+                decoded_ns,
+                slot.grabbed.name,
+                slot.grabbed.truth,
+                predictions,
+                told,
+                slot.source,
+                batch,
+                way.rung,
             )
+            self._tell(done)
+            self.recorder.done(done, slot.captor, slot.runner, self._mailbox.waiting)
             self._mailbox.recycle(slot)
             self._since_collection += 1
         if self._since_collection >= COLLECT_EVERY:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
     from edge.wire import Record
     from edge.worker.prepare import Prepared
+    from edge.worker.recorder import Recorder
 
 
 class Loop:
@@ -39,6 +40,7 @@ class Loop:
         *,
         first_frames: Sequence[int] = (),
         max_frames: int | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """`first_frames` are the numbers that the sources go on with; 0 where not given."""
         sources = options.all_sources
@@ -50,7 +52,9 @@ class Loop:
             max_wait_ns=round(options.batch.max_wait_ms * 1e6),
         )
         self.mailbox = Mailbox(schedule, self._coming)
-        self.inference = InferenceSide(self.mailbox, tell, live=live, max_frames=max_frames)
+        self.inference = InferenceSide(
+            self.mailbox, tell, live=live, max_frames=max_frames, recorder=recorder
+        )
         alone = len(sources) == 1
         numbers = [*first_frames, *[0] * len(sources)]
         self.captures = [

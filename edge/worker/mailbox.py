@@ -42,6 +42,12 @@ class Slot:
     """Its place in the queue, see `Schedule`."""
     taken_ns: int = 0
     inferred_ns: int = 0
+    captor: int = 0
+    """The thread that prepared it, as the recorder numbers them."""
+    runner: int = 0
+    """The thread that ran it."""
+    mark: int = 0
+    """Where the recorder's ring has the stage of the thread that has it in hand."""
     batch: int = 1
     outputs: list[NDArray[Any]] = field(default_factory=list)
     hit: Hit | None = None
@@ -77,6 +83,11 @@ class Mailbox:
     def replaced(self) -> list[int]:
         """How many frames of each source a newer one replaced."""
         return list(self._schedule.replaced)
+
+    @property
+    def waiting(self) -> int:
+        """How many frames lie here."""
+        return self._schedule.waiting
 
     def blank(self, way: Prepared) -> Slot:
         """Return a slot to write, for a thread that has a source."""

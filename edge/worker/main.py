@@ -1,18 +1,21 @@
 """A worker process: one pipeline, for as long as the supervisor is there.
 
-Started as `python -c BOOTSTRAP FD` by `edge.supervisor.process`; never by a person.
+Started as `python -c BOOTSTRAP FD RING` by `edge.supervisor.process`; never by a person.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib.util
+import mmap
 import os
 import signal
 import socket
 import sys
 import threading
 
+from edge import flight
 from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
 from edge.wire import Change, Ended, Failed, Job, Note, Stop, Wire
@@ -20,6 +23,7 @@ from edge.worker.cpu import take_place
 from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
 from edge.worker.prepare import Prepared, quiet_python
+from edge.worker.recorder import Recorder
 from edge.worker.rungs import Rungs, prepare_for
 
 BEAT_S = 0.5
@@ -66,10 +70,26 @@ def _only_the_schema_that_is_needed() -> None:
         sys.modules.setdefault("tflite", importlib.util.module_from_spec(spec))
 
 
+def _ring() -> mmap.mmap:
+    """Return the memory that the supervisor reads when we are gone."""
+    descriptor = int(sys.argv[2])
+    ring = mmap.mmap(descriptor, flight.SIZE)
+    os.close(descriptor)
+    return ring
+
+
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     line.may_wait = not options.live  # a pulled source loses nothing
+    recorder = Recorder(_ring(), backlog=line.wire.backlog)
+    recorder.watch_engine()
+    gc.callbacks.append(recorder.collecting)
     loop = Loop(
-        options, prepared, line.tell, first_frames=job.first_frames, max_frames=job.max_frames
+        options,
+        prepared,
+        line.tell,
+        first_frames=job.first_frames,
+        max_frames=job.max_frames,
+        recorder=recorder,
     )
     rungs = Rungs(job, prepared, loop, line)
     told_to_stop = threading.Event()

@@ -51,20 +51,21 @@ class Rehearsal:
         self.frame: NDArray[Any] | ModelInput | None = None
         """The last frame, in the source's own memory."""
 
-    def before(self, due_ns: int | None, tensor: NDArray[Any], stop: threading.Event) -> None:
+    def before(self, due_ns: int | None, tensor: NDArray[Any], stop: threading.Event) -> bool:
         """Wait until shortly before a frame is due, and go its way with the last one.
 
-        `tensor` is a buffer that nobody reads. Returns at once where there is nothing to gain,
-        or no time left. Only while the engine is idle.
+        `tensor` is a buffer that nobody reads. Returns False, at once, where there is nothing to
+        gain, or no time left. Only while the engine is idle.
         """
         if not self._wanted or due_ns is None or self.frame is None:
-            return
+            return False
         if self._usual_ns > self._affordable_ns:
-            return
+            return False
         if not sleep_until(due_ns - round(1.25 * self._usual_ns) - MARGIN_NS, stop):
-            return
+            return False
         began_ns = time.monotonic_ns()
         self._decode(self._run([tensor])[0])
         # Last what comes first, lest a large model drives it out of the caches again.
         self._preprocess(self.frame, tensor)
         self._usual_ns += (time.monotonic_ns() - began_ns - self._usual_ns) * MEMORY
+        return True

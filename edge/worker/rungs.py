@@ -64,6 +64,7 @@ class Rungs:
             except EdgeError as error:
                 self._line.tell(Refused(wanted.rung, str(error)))
                 continue
+            self._loop.inference.recorder.watch_engine()  # the engine may have new threads
             self._line.tell(way.ready)
             self._loop.change(way)
 

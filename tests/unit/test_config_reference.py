@@ -94,6 +94,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### The device",
         "### `mqtt`",
         "### `telemetry`",
+        "### `recorder`",
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
         "### `pipelines.NAME.batch`",

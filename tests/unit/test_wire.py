@@ -84,7 +84,7 @@ def all_there(wire: Wire) -> list[Record]:
 def filled(wire: Wire) -> int:
     """Send until the socket takes no more; how many it took."""
     sent = 0
-    while not wire._backlog:
+    while not wire.backlog:
         wire.send(numbered(sent))
         sent += 1
     return sent - 1

@@ -1,0 +1,46 @@
+"""Remembers what the device felt of late, read slowly: once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import NamedTuple
+
+from edge.supervisor.sensors import Reading, Sensors
+
+EVERY_S = 1.0
+KEPT = 120  # readings
+
+
+class Felt(NamedTuple):
+    """A reading and when it was made."""
+
+    at_ns: int
+    """Monotonic."""
+    reading: Reading
+
+
+class SensorLog:
+    """The readings of the last two minutes, for all pipelines of the device."""
+
+    def __init__(self, sensors: Sensors | None = None) -> None:
+        """Without `sensors` it reads those of this machine."""
+        self._sensors = sensors or Sensors()
+        self._kept: deque[Felt] = deque(maxlen=KEPT)
+
+    async def run(self) -> None:
+        """Read again and again, until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(EVERY_S)
+
+    def look(self) -> None:
+        """Read the sensors now."""
+        self._kept.append(Felt(time.monotonic_ns(), self._sensors.read()))
+
+    def since(self, begin_ns: int) -> list[Felt]:
+        """Return the readings since a moment, oldest first, with the last one before it."""
+        kept = list(self._kept)
+        first = next((at for at, felt in enumerate(kept) if felt.at_ns >= begin_ns), len(kept))
+        return kept[max(first - 1, 0) :]

@@ -1,0 +1,1 @@
+"""What the flight recorder costs a frame."""
