@@ -10,7 +10,6 @@ import selectors
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import ModelError, SourceError
@@ -36,7 +35,7 @@ STOP_LIMIT_S = 10.0
 TICK_S = 0.05
 READ_AT_ONCE = 256  # records, before the others have their turn
 HELD = 0.01  # misses at most, of all frames: what a P99 within the deadline means
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2
 
 
 def _nanoseconds() -> Histogram:
@@ -62,6 +61,8 @@ class Tally:
     """As the daemon counts them: `mailbox`, `deadline`, `source`."""
     latency: Histogram = field(default_factory=_nanoseconds)
     """Capture to result; a frame dropped for its deadline stands here with its age by then."""
+    records: list[Done | Late] | None = None
+    """Each frame as it was told, without its predictions; None where nobody asked for them."""
     stages: dict[str, Histogram] = field(
         default_factory=lambda: {stage: _nanoseconds() for stage in STAGES}
     )
@@ -71,6 +72,10 @@ class Tally:
         stages_ns = record.stages_ns
         total_ns = sum(stages_ns.values())
         self.latency.record(total_ns)
+        if self.records is not None:
+            self.records.append(
+                record._replace(predictions=[]) if isinstance(record, Done) else record
+            )
         if isinstance(record, Late):
             self.dropped["deadline"] += 1
             return
@@ -161,16 +166,21 @@ class LoopWorker:
         """Whether a forward pass was under way when it was last heard."""
         self.why_lost = ""
         """Why its source does not deliver at the moment."""
+        self.refused: list[str] = []
+        """What of its place among the processes was not granted, a sentence each."""
         self.over = False
         self.error: Exception | None = None
         self._tally = Tally(options.deadline_ms)
         self._counting = self._clock_runs = False
         self._at_first = Beat([], [], [], 0)
 
-    def begin(self) -> None:
-        """Count from now on. It must be warm."""
+    def begin(self, *, keep_records: bool = False) -> None:
+        """Count from now on, and keep what is told of each frame where asked. It must be warm."""
         self._tally = Tally(
-            self.options.deadline_ms, seconds=-time.monotonic(), cpu_s=-self._cpu_s()
+            self.options.deadline_ms,
+            seconds=-time.monotonic(),
+            cpu_s=-self._cpu_s(),
+            records=[] if keep_records else None,
         )
         self._at_first = self.beat or self._at_first
         self._counting = self._clock_runs = True
@@ -197,13 +207,15 @@ class LoopWorker:
         self._tally.cpu_s += self._cpu_s()
 
     def _cpu_s(self) -> float:
-        """Processor seconds of the worker's threads so far: proc(5), stat, utime and stime."""
+        """Processor seconds of the worker's threads so far.
+
+        By its clock as clock_getcpuclockid(3) names it (the kernel's `MAKE_PROCESS_CPUCLOCK`):
+        to the nanosecond, where proc(5) tells ticks of 10 ms.
+        """
         try:
-            stat = Path(f"/proc/{self.process.process.pid}/stat").read_text(encoding="utf-8")
+            return time.clock_gettime(~self.process.process.pid << 3 | CPUCLOCK_SCHED)
         except OSError:
             return 0.0  # it is gone, which is told elsewhere
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
     def read_wire(self) -> bool:
         """Take in what it has sent; False when its end is closed."""
@@ -246,6 +258,8 @@ class LoopWorker:
     def _note(self, note: Note) -> None:
         if note.event == "frame_failed":
             self._tally.failed += self._counting
+        elif note.event == "not_permitted":
+            self.refused.append(note.message)
         elif note.event == "source_lost":
             self.why_lost = note.message
         elif note.event == "source_back":
