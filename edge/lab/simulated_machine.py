@@ -1,82 +1,179 @@
-"""A clock and cores that exist only in arithmetic: work takes the longer the more of it goes on."""
+"""A clock and the cores of a machine that exist only in arithmetic, shared as Linux shares them."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import math
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from edge.lab.cores import Wish, speeds
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from edge.lab.place import Place
+
+LEAST_OF_A_SLICE = 1 / 3  # that a thread has run before a tick takes its core away
 
 
-@dataclass(slots=True)
-class Account:
-    """Processor nanoseconds that were used, over all cores."""
+class Account(Protocol):
+    """Whose work it is, and where it is written down."""
 
-    cpu_ns: float = 0.0
+    cpu_ns: float
+    """Processor nanoseconds used so far."""
 
 
 @dataclass(slots=True)
 class Work:
-    """Something that is going on."""
+    """What a thread has to do."""
 
-    wish: Wish
+    place: Place
     left_ns: float
-    """How long it would still take at full speed."""
+    """Processor time it still takes."""
     account: Account
     then: Callable[[], None]
+    """Called when it is done. The first work begun meanwhile for the same account is the same
+    thread's, and keeps its core."""
+    began_ns: float = 0.0
+    """When it last got a core."""
+
+
+class _Core:
+    """One core: what it runs, and what waits for it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.current: Work | None = None
+        self.waiting: deque[Work] = deque()
+
+    @property
+    def load(self) -> int:
+        """How many threads want it."""
+        return len(self.waiting) + (self.current is not None)
 
 
 class SimulatedMachine:
-    """Calls what falls due, and lets the work that was begun share the cores."""
+    """Calls what falls due, and lets what wants to work share the cores.
 
-    def __init__(self, background: Wish | None = None) -> None:
-        """`background` is what other processes want all the time."""
+    A thread that wakes up takes an idle core, or waits for the least wanted of those it may use; a
+    core without work takes over what waits for another. Threads that share a core take turns, and
+    change at ticks of its clock. Real-time threads go before all others, and are not taken off.
+    """
+
+    def __init__(self, cores: Iterable[int], *, slice_ns: float) -> None:
+        """`slice_ns` is how long a thread runs before another has its turn."""
         self.now_ns = 0.0
+        self._cores = [_Core(number) for number in sorted(cores)]
+        self._slice_ns = slice_ns
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._works: list[Work] = []
-        self._others = () if background is None else (background,)
-        self._known: dict[tuple[Wish, ...], list[float]] = {}
+        self._ticking = False
+        self._freed: tuple[_Core, Work] | None = None
 
     def at(self, time_ns: float, then: Callable[[], None]) -> None:
         """Call `then` at a time that is not past."""
         heapq.heappush(self._timers, (time_ns, next(self._order), then))
 
     def work(self, work: Work) -> None:
-        """Begin some work; its `then` is called when it is done."""
-        self._works.append(work)
+        """Begin some work."""
+        if self._freed is not None and self._freed[1].account is work.account:
+            (core, before), self._freed = self._freed, None
+            work.began_ns = before.began_ns
+            core.current = work
+            return
+        allowed = [core for core in self._cores if core.number in work.place.cores]
+        idle = [core for core in allowed if core.current is None and not self._keeps(core)]
+        if idle:
+            self._give(idle[0], work)
+            return
+        core = min(allowed, key=lambda each: (_priority(each), each.load))
+        if core.current is not None and work.place.priority > core.current.place.priority:
+            core.waiting.appendleft(core.current)
+            self._give(core, work)
+        else:
+            self._queue(core, work)
+        self._tick_on()
 
     def run(self, end_ns: float) -> None:
         """Let time pass until then."""
         while True:
-            works, rates = self._works, self._speeds()
-            first_ns, first = math.inf, -1
-            for number, (work, rate) in enumerate(zip(works, rates, strict=True)):
-                if rate and (done_ns := self.now_ns + work.left_ns / rate) < first_ns:
-                    first_ns, first = done_ns, number
+            first_ns, first = math.inf, None
+            for core in self._cores:
+                work = core.current
+                if work is not None and self.now_ns + work.left_ns < first_ns:
+                    first_ns, first = self.now_ns + work.left_ns, core
             timer_ns = self._timers[0][0] if self._timers else math.inf
             until_ns = min(first_ns, timer_ns, end_ns)
             passed_ns = until_ns - self.now_ns
-            for work, rate in zip(works, rates, strict=True):
-                work.left_ns -= passed_ns * rate
-                work.account.cpu_ns += passed_ns * rate * work.wish.threads * work.wish.share
+            for core in self._cores:
+                if core.current is not None:
+                    core.current.left_ns -= passed_ns
+                    core.current.account.cpu_ns += passed_ns
             self.now_ns = until_ns
             if until_ns == end_ns:
                 return
-            if first_ns <= timer_ns:
-                works.pop(first).then()
+            if first is not None and first_ns <= timer_ns:
+                self._end(first)
             else:
                 heapq.heappop(self._timers)[2]()
 
-    def _speeds(self) -> list[float]:
-        wishes = tuple(work.wish for work in self._works)
-        known = self._known.get(wishes)
-        if known is None:
-            known = self._known[wishes] = speeds((*wishes, *self._others))[: len(wishes)]
-        return known
+    def _end(self, core: _Core) -> None:
+        work, core.current = core.current, None
+        assert work is not None  # noqa: S101  it was the first to be done
+        self._freed = (core, work)
+        work.then()
+        self._freed = None
+        if core.current is None:
+            self._fill(core)
+
+    def _keeps(self, core: _Core) -> bool:
+        """Whether a core is only just free, and may be kept by the thread that had it."""
+        return self._freed is not None and self._freed[0] is core
+
+    def _give(self, core: _Core, work: Work) -> None:
+        work.began_ns = self.now_ns
+        core.current = work
+
+    @staticmethod
+    def _queue(core: _Core, work: Work) -> None:
+        """Let it wait behind all that are as urgent."""
+        place = len(core.waiting)
+        while place and core.waiting[place - 1].place.priority < work.place.priority:
+            place -= 1
+        core.waiting.insert(place, work)
+
+    def _fill(self, core: _Core) -> None:
+        """Let a core without work take what waits for it, or for the most wanted other."""
+        for other in (core, *sorted(self._cores, key=lambda each: -len(each.waiting))):
+            for work in other.waiting:
+                if core.number in work.place.cores:
+                    other.waiting.remove(work)
+                    self._give(core, work)
+                    return
+
+    def _tick_on(self) -> None:
+        """Let the clocks of the cores tick, while threads wait."""
+        if not self._ticking:
+            self._ticking = True
+            self.at((self.now_ns // self._slice_ns + 1) * self._slice_ns, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        for core in self._cores:
+            work = core.current
+            if not core.waiting:
+                continue
+            self._tick_on()
+            if work is None or core.waiting[0].place.priority < work.place.priority:
+                continue
+            lightest = min(each.place.weight for each in (work, *core.waiting))
+            turns = work.place.weight / lightest
+            least_ns = self._slice_ns * (turns - 1 + LEAST_OF_A_SLICE)
+            if not work.place.priority and self.now_ns - work.began_ns >= least_ns:
+                self._queue(core, work)
+                self._give(core, core.waiting.popleft())
+
+
+def _priority(core: _Core) -> int:
+    return 0 if core.current is None else core.current.place.priority
