@@ -85,6 +85,7 @@ class Result(Message):
 
     pipeline: str
     source: str
+    """Its name among the pipeline's `sources`; a single `source` goes by its type."""
     sequence: int
     """Counts this pipeline's published results within the boot: 0, 1, 2, without gaps."""
     frame: int
@@ -104,9 +105,20 @@ class Result(Message):
     """The true label, where the source knows it."""
     cached: Cached | None
     """Null when the forward pass ran for this very frame."""
+    batch: int
+    """How many frames shared the forward pass."""
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceResult(Result):
+    """`BASE/DEVICE/PIPELINE/SOURCE/predictions`: the same, where there are several sources."""
+
+    def topic(self, base_topic: str) -> str:
+        """Return the topic, which has a level for the source."""
+        return f"{base_topic}/{self.device}/{self.pipeline}/{self.source}/{self.topic_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +155,8 @@ class Dropped:
     """Past their deadline before the forward pass (`on_late: drop`)."""
     source: int
     """Due by the source's clock but never taken: this process or the machine stood still."""
+    skipped: int
+    """Passed over because only every n-th frame is run (`every`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +174,26 @@ class CacheFigures:
     """The same since the pipeline was configured."""
     acknowledged_ms: Percentiles
     """Capture to the broker's acknowledgement, of the hits in the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFigures:
+    """What the metrics of a pipeline say of one of its sources; each means what it does there."""
+
+    frames: int
+    frames_total: int
+    fps: float
+    dropped: Dropped
+    dropped_total: Dropped
+    failed: int
+    failed_total: int
+    deadline_ms: float
+    """Of this source's frames."""
+    deadline_misses: int
+    deadline_misses_total: int
+    deadline_blame: dict[str, int]
+    latency_ms: Distribution
+    latency_total_ms: Distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +235,8 @@ class Metrics(Message):
     """Capture to the broker's acknowledgement, in the window, of forward passes only."""
     cache: CacheFigures | None
     """Null when the cache is off."""
+    sources: dict[str, SourceFigures] | None
+    """Each source by name, where the pipeline has several; all else here is of all of them."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
@@ -272,6 +308,8 @@ class EngineInfo:
     """The first forward pass, cold; it is in no other figure."""
     warm_up_frames: int
     """Forward passes before the first frame; they are in no other figure."""
+    batch: int
+    """How many frames can share a forward pass; 1 also where the model cannot be resized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +317,8 @@ class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
     state: Literal["starting", "running", "failed", "ended", "stopped"]
-    source: str
+    sources: dict[str, str]
+    """The type of each source, by name."""
     deadline_ms: float
     on_late: str
     decoder: str

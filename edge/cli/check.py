@@ -57,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _missing(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
     """Tell which of the files it names are not there."""
-    try:
-        pipeline.source.verify()
-    except EdgeError as error:
-        yield ("source",), str(error)
+    for name, source in pipeline.all_sources.items():
+        try:
+            source.verify()
+        except EdgeError as error:
+            yield ("source",) if pipeline.source is not None else ("sources", name), str(error)
     model = pipeline.model
     for field, path in (("path", model.path), ("labels", model.labels)):
         if isinstance(path, Path) and not path.exists():
@@ -86,9 +87,13 @@ def _try(device: str, name: str, pipeline: "Pipeline") -> str:
 
     said = records(name, pipeline, device=device, check_only=True)
     (ready,) = [record for record in said if isinstance(record, Ready)]
+    sources = ", ".join(
+        source.type if pipeline.source is not None else f"{name} ({source.type})"
+        for name, source in pipeline.all_sources.items()
+    )
     cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
     return (
-        f"{pipeline.source.type} -> {pipeline.model.path.name} "
+        f"{sources} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
         f"{in_words(f'{ready.engine} {ready.engine_version}', ready.threads)} "
         f"({ready.engine_reason}) -> {pipeline.decode.type}, deadline "

@@ -172,8 +172,8 @@ def _parts(
             elif origin(kind) is list:
                 items = plugins(alternatives(get_args(kind)[0]))
                 chosen += [(f"`{name}`, `type: {key}`", below, one) for key, one in items.items()]
-            elif origin(kind) is dict:
-                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", get_args(kind)[1])
+            elif origin(kind) is dict and is_model(named := get_args(kind)[1]):
+                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", named)
     yield from chosen
 
 
@@ -193,7 +193,8 @@ def _values(path: str, name: str, field: FieldInfo) -> str:
     if is_model(choices[0][0]):
         return f"see `{below}`"
     if origin(choices[0][0]) is dict:
-        return f"names, for each see `{below}.NAME`"
+        named = plugins(alternatives(get_args(choices[0][0])[1]))
+        return f"names, for each see {f'`{name[:-1]}`' if named else f'`{below}.NAME`'}"
     words = allowed(choices, nothing=field.default is not None)
     return re.sub(r"(^|, or )an? (?=\w)", r"\1", words)
 

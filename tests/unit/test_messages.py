@@ -49,6 +49,7 @@ RESULT = Result(
     predictions=[{"label": "7", "index": 7, "score": 0.996094}],
     truth="7",
     cached=None,
+    batch=1,
     latency_ms=Latency(
         total=4.25, capture=1.0, wait=0.25, preprocess=0.5, inference=2.0, decode=0.5
     ),
@@ -81,10 +82,11 @@ LITERT = EngineInfo(
     init_ms=4.5,
     first_invoke_ms=0.1,
     warm_up_frames=3,
+    batch=1,
 )
 RUNNING = PipelineInfo(
     state="running",
-    source="camera",
+    sources={"camera": "camera"},
     deadline_ms=100.0,
     on_late="drop",
     decoder="classification",
@@ -122,7 +124,7 @@ def metrics(frames: int) -> Metrics:
         frames_total=figures.total.frames,
         fps=frames,
         dropped=window.counts.drops(),
-        dropped_total=Dropped(mailbox=1, deadline=2, source=3),
+        dropped_total=Dropped(mailbox=1, deadline=2, source=3, skipped=4),
         failed=0,
         failed_total=1,
         deadline_ms=20,
@@ -145,6 +147,7 @@ def metrics(frames: int) -> Metrics:
             latency_total_ms=window.hits_total,
             acknowledged_ms=window.hits_acknowledged,
         ),
+        sources=None,
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
         waiting=0,
