@@ -10,6 +10,7 @@ import selectors
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from edge.errors import ModelError, SourceError
@@ -63,6 +64,9 @@ class Tally:
     """Capture to result; a frame dropped for its deadline stands here with its age by then."""
     records: list[Done | Late] | None = None
     """Each frame as it was told, without its predictions; None where nobody asked for them."""
+    replaced: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    """What stands in `dropped` as `mailbox` and `source`, for each source; of one stretch only."""
     stages: dict[str, Histogram] = field(
         default_factory=lambda: {stage: _nanoseconds() for stage in STAGES}
     )
@@ -164,8 +168,8 @@ class LoopWorker:
         """Frames that came to an end, counted or not."""
         self.busy = False
         """Whether a forward pass was under way when it was last heard."""
-        self.why_lost = ""
-        """Why its source does not deliver at the moment."""
+        self.silent: dict[str, str] = {}
+        """Sources that do not deliver at the moment, and why; a single one goes by ""."""
         self.refused: list[str] = []
         """What of its place among the processes was not granted, a sentence each."""
         self.over = False
@@ -185,6 +189,11 @@ class LoopWorker:
         self._at_first = self.beat or self._at_first
         self._counting = self._clock_runs = True
 
+    def refuse_silence(self) -> None:
+        """Raise SourceError where a source does not deliver, though others of it may."""
+        if self.silent:
+            raise SourceError(f"pipeline {self.name}: {'; '.join(self.silent.values())}")
+
     def stop(self) -> None:
         """Ask it to finish the frame in hand and end; it counts to its last word."""
         self._stop_the_clock()
@@ -195,8 +204,10 @@ class LoopWorker:
         self._stop_the_clock()
         self._counting = False
         tally, first, last = self._tally, self._at_first, self.beat or self._at_first
-        tally.dropped["mailbox"] = sum(last.replaced) - sum(first.replaced)
-        tally.dropped["source"] = sum(last.lost) - sum(first.lost)
+        tally.replaced = _since(first.replaced, last.replaced)
+        tally.lost = _since(first.lost, last.lost)
+        tally.dropped["mailbox"] = sum(tally.replaced)
+        tally.dropped["source"] = sum(tally.lost)
         return tally
 
     def _stop_the_clock(self) -> None:
@@ -261,9 +272,13 @@ class LoopWorker:
         elif note.event == "not_permitted":
             self.refused.append(note.message)
         elif note.event == "source_lost":
-            self.why_lost = note.message
+            self.silent[note.details.get("source", "")] = note.message
         elif note.event == "source_back":
-            self.why_lost = ""
+            self.silent.pop(note.details.get("source", ""), None)
+
+
+def _since(first: list[int], last: list[int]) -> list[int]:
+    return [after - before for before, after in zip_longest(first, last, fillvalue=0)]
 
 
 class LoopRun:
@@ -302,7 +317,7 @@ class LoopRun:
             raise worker.error
 
         def there() -> bool:
-            return worker.beat is not None or (bool(worker.why_lost) and not patient)
+            return worker.beat is not None or (bool(worker.silent) and not patient)
 
         self._hear(there, FIRST_FRAME_LIMIT_S)
         if worker.beat is None and worker.busy:
@@ -310,7 +325,10 @@ class LoopRun:
             worker.error = ModelError(f"{path}: one forward pass takes more than {limit}")
             raise worker.error
         if worker.beat is None:
-            why = worker.why_lost or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
+            why = (
+                "; ".join(worker.silent.values())
+                or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
+            )
             raise SourceError(f"pipeline {worker.name}: {why}")
 
     def run(self, seconds: float) -> None:

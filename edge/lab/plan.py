@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, SourceError
-from edge.lab.place import place_of
-from edge.lab.loop_run import LoopRun, LoopWorker, Tally
+from edge.errors import SourceError
+from edge.lab.loop_run import LoopRun
 from edge.lab.machine import busy_s
-from edge.lab.prediction import Prediction, head_room, predict
-from edge.lab.simulation import Cores, Load, SourceLoad
-from edge.lab.sources import describe, endless, stand_in, with_source
-from edge.lab.workload import calibrated, costs_by_source, passes_by_batch, period_ns
-import os
+from edge.lab.prediction import all_answered, head_room, predict
+from edge.lab.simulation import Cores
+from edge.lab.slices import slice_ns
+from edge.lab.sources import describe, endless, stand_in, verify
+from edge.lab.workload import load_of, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from edge.config.device import Device
     from edge.config.pipeline import Pipeline
+    from edge.lab.loop_run import LoopWorker, Tally
+    from edge.lab.prediction import Prediction
+    from edge.lab.simulation import Load, LoadOutcome
     from edge.wire import Ready
 
 
@@ -31,153 +34,134 @@ class Measured:
     name: str
     options: Pipeline
     """With its sources as they were measured."""
-    in_place_of: str | None
-    """The source that test frames stood in for."""
+    in_place_of: dict[str, str]
+    """The sources that test frames stood in for, described."""
     ready: Ready
-    tally: Tally
     load: Load
-    others_cores: float
-    """What everything else on the machine used meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a plan says."""
+class Plan:
+    """What the pipelines will do."""
 
+    measured: list[Measured]
+    cores: Cores
+    """Who else used them is on average over the measurements."""
     together: Prediction
     alone: list[Prediction]
     """Each pipeline by itself."""
     head_room: float | None
     """See `edge.lab.prediction.head_room`."""
-    others_cores: float
 
 
-@dataclass(slots=True)
-class Planner:
-    """Measures the pipelines of a device, one by one, and runs them all where that is asked for."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the pipelines really did side by side."""
 
-    device: Device
     seconds: float
-    """How long each is measured."""
-    said: Callable[[str], None]
-    """Hears a sentence now and then."""
-    on_step: Callable[[], None] = lambda: None
-    """Called after each measurement."""
-    pipelines: dict[str, Pipeline] = field(default_factory=dict)
-    in_place_of: dict[str, str] = field(default_factory=dict)
+    outcomes: list[LoadOutcome]
+    others: float
+    """How many cores other processes used meanwhile."""
 
-    def __post_init__(self) -> None:
-        """Raise ConfigError where a source is certainly wrong."""
-        for name, pipeline in self.device.pipelines.items():
-            try:
-                pipeline.source.verify()
-            except SourceError as error:
-                raise ConfigError(f"pipelines.{name}.source: {error}") from error
-            self.pipelines[name] = with_source(pipeline, endless(pipeline.source))
 
-    def measure(self) -> list[Measured]:
-        """Run each alone. Raises ModelError, DecodeError and the like for one that cannot be run."""
-        return [self._measure(name) for name in self.pipelines]
+class Planner:
+    """Measures the pipelines of a device one by one, and runs all of them where asked to."""
 
-    def run_together(self) -> tuple[list[Tally], float]:
-        """Run all at once, for as long; return what they did, and the cores all else used."""
+    def __init__(
+        self,
+        device: Device,
+        *,
+        seconds: float,
+        said: Callable[[str], None],
+        on_step: Callable[[], None],
+    ) -> None:
+        """`seconds` is how long each is measured; `said` hears a sentence now and then.
+
+        `on_step` is called after each measurement. Raises ConfigError where a source is certainly
+        wrong.
+        """
+        self._device = device.device
+        self._seconds = seconds
+        self._said = said
+        self._on_step = on_step
+        self._pipelines = {}
+        self._in_place_of: dict[str, dict[str, str]] = {}
+        for name, pipeline in device.pipelines.items():
+            verify(name, pipeline)
+            self._pipelines[name] = pipeline.with_sources(endless)
+
+    def plan(self, *, seed: int) -> Plan:
+        """Measure each alone, and foretell. Raises ModelError and the like for what cannot run."""
+        cores = Cores(frozenset(os.sched_getaffinity(0)), slice_ns())
+        measured, others = [], 0.0
+        for name in self._pipelines:
+            with LoopRun() as run:
+                worker = self._start(run, name)
+                (tally,), used = self._count(run, [worker])
+            ready, load = worker.ready, load_of(worker, tally, cores)
+            assert ready is not None  # noqa: S101  it is warm
+            found = self._in_place_of.get(name, {})
+            measured.append(Measured(name, worker.options, found, ready, load))
+            others += used / len(self._pipelines)
+        return foretell(measured, replace(cores, others=others), seed=seed)
+
+    def run(self) -> Run:
+        """Run all at once, for as long as each was measured."""
         with LoopRun() as run:
-            workers = [self._start(run, name) for name in self.pipelines]
-            found = self._count(run, workers)
-        self.on_step()
-        return found
-
-    def _measure(self, name: str) -> Measured:
-        with LoopRun() as run:
-            worker = self._start(run, name)
-            (tally,), others = self._count(run, [worker])
-        ready = worker.ready
-        assert ready is not None  # noqa: S101  it is warm
-        if not tally.answered:
-            raise SourceError(
-                f"pipeline {name}: no frame was answered in {self.seconds:g} s; measure for longer "
-                "with --seconds"
-            )
-        options = self.pipelines[name]
-        load = load_of(name, options, ready, tally, refused=worker.refused)
-        self.on_step()
-        return Measured(name, options, self.in_place_of.get(name), ready, tally, load, others)
+            workers = [self._start(run, name) for name in self._pipelines]
+            tallies, others = self._count(run, workers)
+        pairs = zip(workers, tallies, strict=True)
+        outcomes = [outcome_of(worker.options, tally) for worker, tally in pairs]
+        return Run(tallies[0].seconds, outcomes, others)
 
     def _start(self, run: LoopRun, name: str) -> LoopWorker:
-        """Start a pipeline's worker and warm it up; test frames stand in for a silent source."""
-        worker = run.start(name, self.pipelines[name], device=self.device.device)
+        """Start a pipeline's worker and warm it up; test frames stand in for silent sources."""
+        worker = run.start(name, self._pipelines[name], device=self._device)
         try:
             run.warm(worker, patient=False)
+            worker.refuse_silence()
         except SourceError as error:
-            if worker not in run.workers or name in self.in_place_of:
+            if name in self._in_place_of or any(error is w.error for w in run.workers[:-1]):
                 raise
+            silent = set(worker.silent)
             run.leave(worker)
-            silent = self.pipelines[name].source
-            stand = stand_in(silent)
-            self.said(f"{error}; planned with {describe(stand)} instead")
-            self.in_place_of[name] = describe(silent)
-            self.pipelines[name] = with_source(self.pipelines[name], stand)
-            worker = run.start(name, self.pipelines[name], device=self.device.device)
+            self._replace(name, silent, error)
+            worker = run.start(name, self._pipelines[name], device=self._device)
             run.warm(worker)
         return worker
 
+    def _replace(self, name: str, silent: set[str], error: SourceError) -> None:
+        """Let test frames stand in for the sources that are silent, or for the only one."""
+        old = self._pipelines[name]
+        changed = {
+            each: stand_in(source)
+            for each, source in old.all_sources.items()
+            if each in silent or len(old.all_sources) == 1
+        }
+        self._in_place_of[name] = {each: describe(old.all_sources[each]) for each in changed}
+        instead = ", ".join(map(describe, changed.values()))
+        self._said(f"{error}; planned with {instead} instead")
+        by_id = {id(source): changed.get(each) for each, source in old.all_sources.items()}
+        self._pipelines[name] = old.with_sources(lambda source: by_id[id(source)] or source)
+
     def _count(self, run: LoopRun, workers: Sequence[LoopWorker]) -> tuple[list[Tally], float]:
-        busy, began = -busy_s(), -time.monotonic()
+        """Let them run; return what each did, and how many cores all other processes used."""
+        began_s, busy_before_s = time.monotonic(), busy_s()
         for worker in workers:
             worker.begin(keep_records=True)
-        run.run(self.seconds)
-        began += time.monotonic()
-        busy += busy_s()
+        run.run(self._seconds)
+        passed_s, all_s = time.monotonic() - began_s, busy_s() - busy_before_s
         tallies = run.stop(workers)
-        own = sum(tally.cpu_s for tally in tallies)
-        return tallies, max(busy - own, 0.0) / began
+        self._on_step()
+        others_s = all_s - sum(tally.cpu_s for tally in tallies)
+        return tallies, max(others_s, 0.0) / passed_s
 
 
-def load_of(
-    name: str, options: Pipeline, ready: Ready, tally: Tally, *, refused: Sequence[str] = ()
-) -> Load:
-    """Return what the simulation needs to know of a pipeline, from a run of it alone.
-
-    `refused` are the sentences about a place among the processes that was not granted.
-    """
-    records = tally.records or []
-    live = options.source.live
-    costs = costs_by_source(records, steady=live)
-    cores = Cores(frozenset(os.sched_getaffinity(0)), 4e6)
-    rate = options.source.rate
-    period = period_ns(records, 0) or (1e9 / rate if rate else None)
-    sources = [
-        SourceLoad(
-            options.source.type,
-            period if live else None,
-            round(options.deadline_ms * 1e6),
-            costs[0],
-        )
-    ]
-    load = Load(
-        name,
-        sources,
-        place_of(options.cpu, cores.numbers, refused),
-        drop_late=options.on_late == "drop",
-        batches_ns=passes_by_batch(records),
-    )
-    return calibrated(
-        load,
-        cores,
-        used=tally.cpu_s / tally.seconds,
-        threads=ready.threads,
-        seconds=max(tally.seconds, 4.0),
-    )
-
-
-def plan(measured: Sequence[Measured], *, seed: int) -> Found:
-    """Foretell what these pipelines do side by side."""
+def foretell(measured: Sequence[Measured], cores: Cores, *, seed: int) -> Plan:
+    """Return what these pipelines will do side by side, and each alone."""
     loads = [each.load for each in measured]
-    others_cores = sum(each.others_cores for each in measured) / len(measured)
-    cores = Cores(frozenset(os.sched_getaffinity(0)), 4e6, others_cores)
-    return Found(
-        predict(loads, cores, seed=seed),
-        [predict([load], cores, seed=seed) for load in loads],
-        head_room(loads, cores, seed=seed),
-        others_cores,
-    )
+    together = predict(loads, cores, seed=seed)
+    several = len(loads) > 1
+    alone = [predict([load], cores, seed=seed) for load in loads] if several else [together]
+    room = head_room(loads, cores, seed=seed, fits=all_answered(loads, together))
+    return Plan(list(measured), cores, together, alone, room)

@@ -35,7 +35,7 @@ class Prediction:
     outcomes: list[LoadOutcome]
     """All runs together, pipeline by pipeline."""
     worst: list[list[float]]
-    """Of each source of each pipeline: the share of frames not answered in time, in the worst run."""
+    """For each source of each pipeline, the share of `unanswered` frames in its worst run."""
 
     def engine(self, pipeline: int) -> float:
         """Return the part of the time that a pipeline's engine is in forward passes."""
@@ -51,8 +51,17 @@ def unanswered(source: SourceOutcome) -> float:
 
     Here those that a newer one replaced count too: they fell due, and nobody answered them.
     """
-    arrived = source.due + source.mailbox
-    return (source.missed + source.mailbox) / arrived if arrived else 0.0
+    return (source.missed + source.mailbox) / source.arrived if source.arrived else 0.0
+
+
+def all_answered(loads: Sequence[Load], found: Prediction) -> bool:
+    """Whether all frames of live sources but one in a hundred are answered in time."""
+    return all(
+        unanswered(source) <= HELD
+        for load, outcome in zip(loads, found.outcomes, strict=True)
+        if load.sources[0].period_ns is not None
+        for source in outcome.sources
+    )
 
 
 def predict(
@@ -79,9 +88,11 @@ def predict(
     return Prediction(seconds * RUNS, total, worst)
 
 
-def head_room(loads: Sequence[Load], cores: Cores, *, seed: int) -> float | None:
-    """Return how many times faster all live sources could be, as far as all frames but one in a
-    hundred are still answered in time; None without live sources, 0 or infinite beyond all bounds.
+def head_room(loads: Sequence[Load], cores: Cores, *, seed: int, fits: bool) -> float | None:
+    """Return how many times faster all live sources could be: `unanswered` stays at 1 % at most.
+
+    `fits` is whether it does at the rates they have. 0 where even the `LEAST_RATE` is too fast, `MOST_RATE` where nothing ends it, None without a
+    live source.
     """
     live = [load for load in loads if load.sources[0].period_ns is not None]
     if not live:
@@ -91,18 +102,12 @@ def head_room(loads: Sequence[Load], cores: Cores, *, seed: int) -> float | None
     def holds(rate: float) -> bool:
         found = predict(loads, cores, seed=seed, rate=rate, frames=FRAMES * SOUNDING)
         used = sum(map(found.cores, range(len(loads))))
-        pairs = zip(loads, found.outcomes, strict=True)
-        return (len(live) < len(loads) or used < most) and all(
-            unanswered(source) <= HELD
-            for load, outcome in pairs
-            if load.sources[0].period_ns is not None
-            for source in outcome.sources
-        )
+        return (len(live) < len(loads) or used < most) and all_answered(loads, found)
 
-    low, high = (1.0, 2.0) if holds(1.0) else (0.5, 1.0)
+    low, high = (1.0, 2.0) if fits else (0.5, 1.0)
     while high > 1 and holds(high):
         if high >= MOST_RATE:
-            return math.inf
+            return MOST_RATE
         low, high = high, high * 2
     while low < 1 and not holds(low):
         if low <= LEAST_RATE:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.lab.simulated_machine import Work
-from edge.worker.loop import EARLY_NS, HANDOVER_NS, MEMORY
+from edge.worker.capture import EARLY_NS, HANDOVER_NS, MEMORY
 from edge.worker.schedule import NEVER_NS, Costs, Schedule
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SimulatedLoop:
             max_wait_ns=load.max_wait_ns,
         )
         self._sources = [
-            _Source(self, number, source, outcome.sources[number], generator, rate)
+            _Source(self, number, source, outcome.sources[number], generator, rate=rate)
             for number, source in enumerate(load.sources)
         ]
         self._busy: tuple[int, int] | None = None
@@ -248,6 +248,7 @@ class _Source:
         load: SourceLoad,
         outcome: SourceOutcome,
         generator: np.random.Generator,
+        *,
         rate: float,
     ) -> None:
         self._loop = loop

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from edge.lab.place import Place
 from edge.lab.simulated_loop import SimulatedLoop
@@ -11,9 +14,6 @@ from edge.lab.simulated_machine import SimulatedMachine, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import numpy as np
-
 
 OTHERS_WORK_NS = 2e6  # what another process does at a time, on average
 MOST_AWAKE = 4  # of its threads, for each core that it uses
@@ -92,6 +92,17 @@ class SourceOutcome:
     def due(self) -> int:
         """Frames that should have had a result."""
         return self.answered + self.deadline + self.lost
+
+    @property
+    def arrived(self) -> int:
+        """All frames that fell due."""
+        return self.due + self.mailbox
+
+    def percentile_ns(self, q: float) -> float:
+        """Return a percentile of the latencies; infinite where there is none."""
+        if not self.latencies_ns:
+            return math.inf
+        return float(np.percentile(self.latencies_ns, q, method="inverted_cdf"))
 
     def add(self, other: SourceOutcome) -> None:
         """Add another stretch of time."""

@@ -1,4 +1,4 @@
-"""What a pipeline costs with no other beside it, as a worker told it and the simulation takes it."""
+"""What a pipeline costs, as its worker told it and as the simulation takes it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,92 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.lab.simulation import Cost, simulate
+from edge.errors import SourceError
+from edge.lab.place import place_of
+from edge.lab.simulation import (
+    Cost,
+    Load,
+    LoadOutcome,
+    SourceLoad,
+    SourceOutcome,
+    simulate,
+)
 from edge.wire import Done
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge.lab.simulation import Cores, Load
+    from edge.config.pipeline import Pipeline
+    from edge.lab.loop_run import LoopWorker, Tally
+    from edge.lab.simulation import Cores
     from edge.wire import Late
 
 SEED = 5
+LEAST_S = 4.0  # of simulated time, to calibrate with
 LEAST_SHARE = 0.05  # of the time measured: what is less is no measurement
+
+
+def load_of(worker: LoopWorker, tally: Tally, cores: Cores) -> Load:
+    """Return what the simulation needs to know of a pipeline that ran alone and kept its records.
+
+    Raises SourceError where one of its sources had no frame answered.
+    """
+    options, ready, records = worker.options, worker.ready, tally.records or []
+    assert ready is not None  # noqa: S101  it ran
+    costs = costs_by_source(records, steady=options.live and ready.batch == 1)
+    sources = []
+    for number, (name, source) in enumerate(options.all_sources.items()):
+        if number not in costs:
+            raise SourceError(
+                f"pipeline {worker.name}: no frame of {name} was answered in {tally.seconds:.3g} s"
+            )
+        rate_hz = source.rate
+        period = period_ns(records, number) or (1e9 / rate_hz if rate_hz else tally.seconds * 1e9)
+        deadline_ns = round(options.deadline_of(name) * 1e6)
+        period_or_none = period if source.live else None
+        sources.append(SourceLoad(name, period_or_none, deadline_ns, costs[number]))
+    load = Load(
+        worker.name,
+        sources,
+        place_of(options.cpu, cores.numbers, worker.refused),
+        drop_late=options.on_late == "drop",
+        every=options.every,
+        batch=ready.batch,
+        max_wait_ns=round(options.batch.max_wait_ms * 1e6),
+        batches_ns=passes_by_batch(records),
+        capture_share=0.0 if options.live else 1.0,  # nobody waits for a file
+    )
+    return calibrated(
+        load,
+        cores,
+        used=tally.cpu_s / tally.seconds,
+        threads=ready.threads,
+        seconds=max(tally.seconds, LEAST_S),
+    )
+
+
+def outcome_of(options: Pipeline, tally: Tally) -> LoadOutcome:
+    """Return what was counted of a pipeline that kept its records, as the simulation tells it."""
+    sources = [SourceOutcome() for _ in options.all_sources]
+    deadlines_ns = [options.deadline_of(name) * 1e6 for name in options.all_sources]
+    for record in tally.records or ():
+        counts, latency_ns = sources[record.source], sum(record.stages_ns.values())
+        counts.latencies_ns.append(latency_ns)
+        if isinstance(record, Done):
+            counts.answered += 1
+            counts.late += latency_ns > deadlines_ns[record.source]
+        else:
+            counts.deadline += 1
+    for counts, replaced, lost in zip(sources, tally.replaced, tally.lost, strict=False):
+        counts.mailbox, counts.lost = replaced, lost
+    stages = [r.stages_ns for r in tally.records or () if isinstance(r, Done)]
+    passes = {
+        record.taken_ns: record.stages_ns["inference"]
+        for record in tally.records or ()
+        if isinstance(record, Done)
+    }
+    capture_ns = sum(each["capture"] for each in stages)
+    return LoadOutcome(sources, sum(passes.values()), capture_ns, tally.cpu_s * 1e9)
 
 
 def costs_by_source(records: Iterable[Done | Late], *, steady: bool) -> dict[int, list[Cost]]:
@@ -91,19 +166,19 @@ def calibrated(load: Load, cores: Cores, *, used: float, threads: int, seconds: 
         return _shortened(load, max(used_ns / bare.cpu_ns, LEAST_SHARE))
     more_threads = min(rest_ns / bare.engine_ns, threads - 1) if bare.engine_ns else 0.0
     rest_ns -= more_threads * bare.engine_ns
-    capture_share = min(rest_ns / bare.capture_ns, 1.0) if bare.capture_ns else 0.0
-    rest_ns -= capture_share * bare.capture_ns
+    capturing_ns = min(rest_ns, (1 - load.capture_share) * bare.capture_ns)
+    rest_ns -= capturing_ns
     answered = sum(source.answered for source in bare.sources)
     return replace(
         load,
         engine_threads=1 + more_threads,
-        capture_share=capture_share,
+        capture_share=load.capture_share + capturing_ns / max(bare.capture_ns, 1.0),
         chores_ns=rest_ns / answered if answered else 0.0,
     )
 
 
 def _shortened(load: Load, share: float) -> Load:
-    """Return the load with all its work, but not what a source takes to deliver, that part as long."""
+    """Return the load with all work that part as long; a source delivers when it does."""
     return replace(
         load,
         batches_ns={
