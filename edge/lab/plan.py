@@ -49,7 +49,7 @@ class Plan:
     """Who else used them is on average over the measurements."""
     together: Prediction
     alone: list[Prediction]
-    """Each pipeline by itself."""
+    """Each pipeline by itself, without other processes."""
     head_room: float | None
     """See `edge.lab.prediction.head_room`."""
 
@@ -96,9 +96,10 @@ class Planner:
         measured, others = [], 0.0
         for name in self._pipelines:
             with LoopRun() as run:
-                worker = self._start(run, name)
+                worker = self._start(run, name, on_late="run")
                 (tally,), used = self._count(run, [worker])
-            ready, load = worker.ready, load_of(worker, tally, cores)
+            drop_late = self._pipelines[name].on_late == "drop"
+            ready, load = worker.ready, load_of(worker, tally, cores, drop_late=drop_late)
             assert ready is not None  # noqa: S101  it is warm
             found = self._in_place_of.get(name, {})
             measured.append(Measured(name, worker.options, found, ready, load))
@@ -114,9 +115,13 @@ class Planner:
         outcomes = [outcome_of(worker.options, tally) for worker, tally in pairs]
         return Run(tallies[0].seconds, outcomes, others)
 
-    def _start(self, run: LoopRun, name: str) -> LoopWorker:
-        """Start a pipeline's worker and warm it up; test frames stand in for silent sources."""
-        worker = run.start(name, self._pipelines[name], device=self._device)
+    def _start(self, run: LoopRun, name: str, **changed: object) -> LoopWorker:
+        """Start a pipeline's worker and warm it up; test frames stand in for silent sources.
+
+        `changed` are options of the pipeline that are others here.
+        """
+        options = self._pipelines[name].model_copy(update=changed)
+        worker = run.start(name, options, device=self._device)
         try:
             run.warm(worker, patient=False)
             worker.refuse_silence()
@@ -126,7 +131,8 @@ class Planner:
             silent = set(worker.silent)
             run.leave(worker)
             self._replace(name, silent, error)
-            worker = run.start(name, self._pipelines[name], device=self._device)
+            options = self._pipelines[name].model_copy(update=changed)
+            worker = run.start(name, options, device=self._device)
             run.warm(worker)
         return worker
 
@@ -161,7 +167,7 @@ def foretell(measured: Sequence[Measured], cores: Cores, *, seed: int) -> Plan:
     """Return what these pipelines will do side by side, and each alone."""
     loads = [each.load for each in measured]
     together = predict(loads, cores, seed=seed)
-    several = len(loads) > 1
-    alone = [predict([load], cores, seed=seed) for load in loads] if several else [together]
+    undisturbed = replace(cores, others=0.0)
+    alone = [predict([load], undisturbed, seed=seed) for load in loads]
     room = head_room(loads, cores, seed=seed, fits=all_answered(loads, together))
     return Plan(list(measured), cores, together, alone, room)

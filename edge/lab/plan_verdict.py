@@ -57,7 +57,7 @@ def _what_is_short(plan: Plan, place: int) -> str:
         used = sum(map(plan.together.cores, range(len(plan.measured)))) + plan.cores.others
         full = f"{used:.2f} of {len(plan.cores.numbers)} are used"
         return (
-            f"it fits alone, but not beside the others: the cores are short ({full}); lower rates, "
+            f"it fits alone, but not beside all else: the cores are short ({full}); lower rates, "
             "smaller models, or `cpu: {scheduling: fifo}` for what matters most"
         )
     if any(source.mailbox > HELD * source.arrived for source in outcome.sources):

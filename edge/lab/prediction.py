@@ -91,8 +91,8 @@ def predict(
 def head_room(loads: Sequence[Load], cores: Cores, *, seed: int, fits: bool) -> float | None:
     """Return how many times faster all live sources could be: `unanswered` stays at 1 % at most.
 
-    `fits` is whether it does at the rates they have. 0 where even the `LEAST_RATE` is too fast, `MOST_RATE` where nothing ends it, None without a
-    live source.
+    `fits` is whether it does at the rates they have. 0 where even the `LEAST_RATE` is too fast,
+    `MOST_RATE` where nothing ends it, None without a live source.
     """
     live = [load for load in loads if load.sources[0].period_ns is not None]
     if not live:

@@ -34,10 +34,10 @@ LEAST_S = 4.0  # of simulated time, to calibrate with
 LEAST_SHARE = 0.05  # of the time measured: what is less is no measurement
 
 
-def load_of(worker: LoopWorker, tally: Tally, cores: Cores) -> Load:
+def load_of(worker: LoopWorker, tally: Tally, cores: Cores, *, drop_late: bool) -> Load:
     """Return what the simulation needs to know of a pipeline that ran alone and kept its records.
 
-    Raises SourceError where one of its sources had no frame answered.
+    `drop_late` is whether it will drop late frames: it ran them all, to know their costs. Raises SourceError where one of its sources had no frame answered.
     """
     options, ready, records = worker.options, worker.ready, tally.records or []
     assert ready is not None  # noqa: S101  it ran
@@ -57,7 +57,7 @@ def load_of(worker: LoopWorker, tally: Tally, cores: Cores) -> Load:
         worker.name,
         sources,
         place_of(options.cpu, cores.numbers, worker.refused),
-        drop_late=options.on_late == "drop",
+        drop_late=drop_late,
         every=options.every,
         batch=ready.batch,
         max_wait_ns=round(options.batch.max_wait_ms * 1e6),
