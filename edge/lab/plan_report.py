@@ -101,7 +101,7 @@ class PlanReport(Part):
     run_cores: float | None
     run_others: float | None
     head_room: float | None
-    """All live sources can be so many times faster, up to 64; 0 where even a 64th is too fast.
+    """All live sources can be so many times faster, up to 64; 0 where even a 16th is too fast.
     Null where no source has a rate."""
     fits: bool
 
@@ -259,7 +259,7 @@ def _led(pipeline: PlannedPipeline) -> str:
 
 def _room(factor: float) -> str:
     if not factor:
-        return "none: even at a 64th of these rates frames miss their deadlines"
+        return "none: even at a 16th of these rates frames miss their deadlines"
     if factor < 1:
         return f"none; it would fit at {factor:.2f} times these rates"
     if factor >= 64:  # noqa: PLR2004

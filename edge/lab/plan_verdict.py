@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Word = Literal["fits", "tight", "does not fit", "no deadline"]
 NEAR = 0.8  # of the deadline, or of the engine's time: what leaves little for surprises
+OWN = 0.5  # of the frames that get no answer: fewer are not a pipeline's own fault
 ROOM = 1.2  # times the rates, that should be left
 
 
@@ -53,7 +54,8 @@ def _what_is_short(plan: Plan, place: int) -> str:
     load, alone = plan.measured[place].load, plan.alone[place]
     cores = len(load.place.cores)
     (outcome,) = alone.outcomes
-    if max(map(unanswered, outcome.sources)) <= HELD:
+    together = max(map(unanswered, plan.together.outcomes[place].sources))
+    if max(map(unanswered, outcome.sources)) <= max(HELD, together * OWN):
         used = sum(map(plan.together.cores, range(len(plan.measured)))) + plan.cores.others
         full = f"{used:.2f} of {len(plan.cores.numbers)} are used"
         return (

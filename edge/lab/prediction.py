@@ -22,7 +22,7 @@ FEWEST_PERIODS = 20  # of the slowest source, in each run
 LEAST_S = 2.0
 SOUNDINGS = 5  # of the head-room, after its bounds are known
 SOUNDING = 0.3  # of the frames, in each
-LEAST_RATE, MOST_RATE = 1 / 64, 64.0
+LEAST_RATE, MOST_RATE = 1 / 16, 64.0
 FULL = 0.98  # of the cores
 
 
@@ -73,7 +73,7 @@ def predict(
     frames: float = FRAMES,
 ) -> Prediction:
     """Play them through side by side, at `rate` times their rates, several times."""
-    seconds = _seconds(loads, frames) / rate
+    seconds = _seconds(loads, frames, rate)
     total: list[LoadOutcome] = []
     worst = [[0.0 for _ in load.sources] for load in loads]
     for generator in map(np.random.default_rng, np.random.SeedSequence(seed).spawn(RUNS)):
@@ -119,14 +119,14 @@ def head_room(loads: Sequence[Load], cores: Cores, *, seed: int, fits: bool) -> 
     return low
 
 
-def _seconds(loads: Sequence[Load], frames: float) -> float:
+def _seconds(loads: Sequence[Load], frames: float, rate: float) -> float:
     """Return the length of a run in which there are enough frames, and not too many."""
-    periods_ns = [source.period_ns for load in loads for source in load.sources]
-    rate_hz = 0.0
-    for load in loads:
-        for source in load.sources:
-            pace_ns = source.period_ns or np.mean([sum(cost) for cost in source.costs])
-            rate_hz += 1e9 / max(float(pace_ns), 1.0)
-    slowest_s = max((each or 0.0) for each in periods_ns) / 1e9
-    wanted_s = max(frames / RUNS / rate_hz, FEWEST_PERIODS * slowest_s, LEAST_S)
-    return min(wanted_s, max(MOST_FRAMES / RUNS / rate_hz, slowest_s))
+    frames_hz, slowest_s = 0.0, 0.0
+    for source in (each for load in loads for each in load.sources):
+        if source.period_ns is None:
+            frames_hz += 1e9 / max(float(np.mean([sum(cost) for cost in source.costs])), 1.0)
+        else:
+            frames_hz += 1e9 / source.period_ns * rate
+            slowest_s = max(slowest_s, source.period_ns / 1e9 / rate)
+    wanted_s = max(frames / RUNS / frames_hz, FEWEST_PERIODS * slowest_s, LEAST_S)
+    return min(wanted_s, max(MOST_FRAMES / RUNS / frames_hz, slowest_s))

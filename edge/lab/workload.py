@@ -37,7 +37,8 @@ LEAST_SHARE = 0.05  # of the time measured: what is less is no measurement
 def load_of(worker: LoopWorker, tally: Tally, cores: Cores, *, drop_late: bool) -> Load:
     """Return what the simulation needs to know of a pipeline that ran alone and kept its records.
 
-    `drop_late` is whether it will drop late frames: it ran them all, to know their costs. Raises SourceError where one of its sources had no frame answered.
+    `drop_late` is whether it will drop late frames: it ran them all, to know their costs. Raises
+    SourceError where one of its sources had no frame answered.
     """
     options, ready, records = worker.options, worker.ready, tally.records or []
     assert ready is not None  # noqa: S101  it ran
