@@ -264,4 +264,4 @@ def _room(factor: float) -> str:
         return f"none; it would fit at {factor:.2f} times these rates"
     if factor >= 64:  # noqa: PLR2004
         return "more than 64 times these rates"
-    return f"up to {factor:.2g} times these rates"
+    return f"up to {factor:.2f} times these rates"

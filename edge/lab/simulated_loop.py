@@ -187,25 +187,28 @@ class SimulatedLoop:
         self._busy = (began_ns, self.costs.least(size))
         decode_ns = sum(frame.cost.decode for frame in frames)
 
+        def inferred() -> None:
+            self._busy = None
+            self.outcome.engine_ns += self.now_ns - began_ns
+            if self._live:
+                self.work(decode_ns, finished)
+                return
+            self.costs.take(size, self.now_ns - began_ns)
+            if self.schedule.waiting:  # the other thread of a pulled source decodes
+                self.work(decode_ns, decoded)
+                self._next()
+            else:
+                self.work(decode_ns, finished)
+
         def decoded() -> None:
             for frame in frames:
                 self._answered(frame)
 
         def finished() -> None:
             decoded()
-            self.costs.take(size, self.now_ns - began_ns)
-            self._next()
-
-        def inferred() -> None:
-            self._busy = None
-            self.outcome.engine_ns += self.now_ns - began_ns
-            if not self._live and self.schedule.waiting:
-                # The other thread of a pulled source decodes, while the engine goes on.
+            if self._live:
                 self.costs.take(size, self.now_ns - began_ns)
-                self.work(decode_ns, decoded)
-                self._next()
-            else:
-                self.work(decode_ns, finished)
+            self._next()
 
         self._infer(self._pass_ns(frames), inferred)
 
