@@ -161,7 +161,9 @@ def test_a_calibrated_load_uses_what_was_measured(used: float) -> None:
 
 
 def done(frame: int, *times_ms: float, **more: Any) -> Done:
-    return Done(frame, *(round(each * MS) for each in times_ms), "", None, [], **more)
+    """A frame captured, retrieved, prepared, taken, inferred and decoded at these times."""
+    times: Any = [round(each * MS) for each in times_ms]
+    return Done(frame, *times, name="", truth=None, predictions=[], **more)
 
 
 def test_waiting_for_an_engine_at_work_is_no_cost_of_the_frame() -> None:
