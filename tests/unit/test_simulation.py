@@ -160,14 +160,14 @@ def test_a_calibrated_load_uses_what_was_measured(used: float) -> None:
     assert outcome.cpu_ns / 20e9 == pytest.approx(used, rel=0.02)
 
 
-def done(frame: int, *times_ms: float, **more: Any) -> Done:
+def done(frame: int, *times_ms: float, batch: int = 1, source: int = 0) -> Done:
     """A frame captured, retrieved, prepared, taken, inferred and decoded at these times."""
-    times: Any = [round(each * MS) for each in times_ms]
-    return Done(frame, *times, name="", truth=None, predictions=[], **more)
+    times = [round(each * MS) for each in times_ms]
+    return Done._make([frame, *times, "", None, [], None, source, batch, 0])
 
 
 def test_waiting_for_an_engine_at_work_is_no_cost_of_the_frame() -> None:
-    records = [
+    records: list[Done | Late] = [
         done(0, 0, 1, 3, 4, 14, 15),
         done(1, 10, 11, 13, 15.5, 25, 26),
         Late(2, *(round(each * MS) for each in (20, 21, 23, 27))),
