@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from edge import __version__
 from edge.errors import EdgeError
 
-COMMANDS = ("run", "check", "infer", "inspect", "bench", "tune", "trace", "demo", "schema")
+COMMANDS = (
+    "run",
+    "check",
+    "infer",
+    "inspect",
+    "bench",
+    "tune",
+    "plan",
+    "trace",
+    "demo",
+    "schema",
+)
 
 EPILOG = """exit status: 0 done, 1 failed at run time, 2 wrong usage or configuration"""
 

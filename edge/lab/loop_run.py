@@ -10,7 +10,7 @@ import selectors
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from edge.errors import ModelError, SourceError
@@ -36,7 +36,7 @@ STOP_LIMIT_S = 10.0
 TICK_S = 0.05
 READ_AT_ONCE = 256  # records, before the others have their turn
 HELD = 0.01  # misses at most, of all frames: what a P99 within the deadline means
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2
 
 
 def _nanoseconds() -> Histogram:
@@ -62,6 +62,11 @@ class Tally:
     """As the daemon counts them: `mailbox`, `deadline`, `source`."""
     latency: Histogram = field(default_factory=_nanoseconds)
     """Capture to result; a frame dropped for its deadline stands here with its age by then."""
+    records: list[Done | Late] | None = None
+    """Each frame as it was told, without its predictions; None where nobody asked for them."""
+    replaced: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    """What stands in `dropped` as `mailbox` and `source`, for each source; of one stretch only."""
     stages: dict[str, Histogram] = field(
         default_factory=lambda: {stage: _nanoseconds() for stage in STAGES}
     )
@@ -71,6 +76,10 @@ class Tally:
         stages_ns = record.stages_ns
         total_ns = sum(stages_ns.values())
         self.latency.record(total_ns)
+        if self.records is not None:
+            self.records.append(
+                record._replace(predictions=[]) if isinstance(record, Done) else record
+            )
         if isinstance(record, Late):
             self.dropped["deadline"] += 1
             return
@@ -159,21 +168,31 @@ class LoopWorker:
         """Frames that came to an end, counted or not."""
         self.busy = False
         """Whether a forward pass was under way when it was last heard."""
-        self.why_lost = ""
-        """Why its source does not deliver at the moment."""
+        self.silent: dict[str, str] = {}
+        """Sources that do not deliver at the moment, and why; a single one goes by ""."""
+        self.refused: list[str] = []
+        """What of its place among the processes was not granted, a sentence each."""
         self.over = False
         self.error: Exception | None = None
         self._tally = Tally(options.deadline_ms)
         self._counting = self._clock_runs = False
         self._at_first = Beat([], [], [], 0)
 
-    def begin(self) -> None:
-        """Count from now on. It must be warm."""
+    def begin(self, *, keep_records: bool = False) -> None:
+        """Count from now on, and keep what is told of each frame where asked. It must be warm."""
         self._tally = Tally(
-            self.options.deadline_ms, seconds=-time.monotonic(), cpu_s=-self._cpu_s()
+            self.options.deadline_ms,
+            seconds=-time.monotonic(),
+            cpu_s=-self._cpu_s(),
+            records=[] if keep_records else None,
         )
         self._at_first = self.beat or self._at_first
         self._counting = self._clock_runs = True
+
+    def refuse_silence(self) -> None:
+        """Raise SourceError where a source does not deliver, though others of it may."""
+        if self.silent:
+            raise SourceError(f"pipeline {self.name}: {'; '.join(self.silent.values())}")
 
     def stop(self) -> None:
         """Ask it to finish the frame in hand and end; it counts to its last word."""
@@ -185,8 +204,10 @@ class LoopWorker:
         self._stop_the_clock()
         self._counting = False
         tally, first, last = self._tally, self._at_first, self.beat or self._at_first
-        tally.dropped["mailbox"] = sum(last.replaced) - sum(first.replaced)
-        tally.dropped["source"] = sum(last.lost) - sum(first.lost)
+        tally.replaced = _since(first.replaced, last.replaced)
+        tally.lost = _since(first.lost, last.lost)
+        tally.dropped["mailbox"] = sum(tally.replaced)
+        tally.dropped["source"] = sum(tally.lost)
         return tally
 
     def _stop_the_clock(self) -> None:
@@ -197,13 +218,15 @@ class LoopWorker:
         self._tally.cpu_s += self._cpu_s()
 
     def _cpu_s(self) -> float:
-        """Processor seconds of the worker's threads so far: proc(5), stat, utime and stime."""
+        """Processor seconds of the worker's threads so far.
+
+        By its clock as clock_getcpuclockid(3) names it (the kernel's `MAKE_PROCESS_CPUCLOCK`):
+        to the nanosecond, where proc(5) tells ticks of 10 ms.
+        """
         try:
-            stat = Path(f"/proc/{self.process.process.pid}/stat").read_text(encoding="utf-8")
+            return time.clock_gettime(~self.process.process.pid << 3 | CPUCLOCK_SCHED)
         except OSError:
             return 0.0  # it is gone, which is told elsewhere
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
     def read_wire(self) -> bool:
         """Take in what it has sent; False when its end is closed."""
@@ -246,10 +269,16 @@ class LoopWorker:
     def _note(self, note: Note) -> None:
         if note.event == "frame_failed":
             self._tally.failed += self._counting
+        elif note.event == "not_permitted":
+            self.refused.append(note.message)
         elif note.event == "source_lost":
-            self.why_lost = note.message
+            self.silent[note.details.get("source", "")] = note.message
         elif note.event == "source_back":
-            self.why_lost = ""
+            self.silent.pop(note.details.get("source", ""), None)
+
+
+def _since(first: list[int], last: list[int]) -> list[int]:
+    return [after - before for before, after in zip_longest(first, last, fillvalue=0)]
 
 
 class LoopRun:
@@ -288,7 +317,7 @@ class LoopRun:
             raise worker.error
 
         def there() -> bool:
-            return worker.beat is not None or (bool(worker.why_lost) and not patient)
+            return worker.beat is not None or (bool(worker.silent) and not patient)
 
         self._hear(there, FIRST_FRAME_LIMIT_S)
         if worker.beat is None and worker.busy:
@@ -296,7 +325,10 @@ class LoopRun:
             worker.error = ModelError(f"{path}: one forward pass takes more than {limit}")
             raise worker.error
         if worker.beat is None:
-            why = worker.why_lost or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
+            why = (
+                "; ".join(worker.silent.values())
+                or f"no frame came within {FIRST_FRAME_LIMIT_S:g} s"
+            )
             raise SourceError(f"pipeline {worker.name}: {why}")
 
     def run(self, seconds: float) -> None:

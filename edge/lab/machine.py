@@ -54,6 +54,21 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def busy_s() -> float:
+    """Return for how many seconds the cores this process may use were at work, in all.
+
+    By proc(5), `stat`: all that was neither idle, nor waiting for a disk, nor another guest's.
+    """
+    usable = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        name, *spent = line.split()
+        if name in usable:
+            user, nice, system, _idle, _disk, irq, soft_irq = map(int, spent[:7])
+            ticks += user + nice + system + irq + soft_irq
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip(" \0\n")

@@ -184,7 +184,7 @@ class CaptureSide:
                 continue
             self._since_run = 0
             if self._live and not mailbox.idle and self._in_vain():
-                mailbox.skip(self.number)
+                mailbox.skip(self.number, grabbed.captured_ns)
                 continue
             slot.grabbed, slot.frame = grabbed, grabbed.number + self._offset
             slot.source, slot.captured_ns = self.number, grabbed.captured_ns

@@ -113,10 +113,10 @@ class Mailbox:
             self._ring(self._arrival)
             return False
 
-    def skip(self, source: int) -> None:
+    def skip(self, source: int, captured_ns: int) -> None:
         """Count a frame that was not worth preparing: a newer one would have replaced it."""
         with self._lock:
-            self._schedule.replaced[source] += 1
+            self._schedule.pass_over(source, captured_ns)
 
     def take(self) -> Next[Slot]:
         """Take what is to be run now, and what is too late for it, for who has the engine.

@@ -114,6 +114,7 @@ class Schedule(Generic[F]):
         self._drop_late = drop_late
         self._max_wait_ns = max_wait_ns
         self._queues: list[deque[F]] = [deque() for _ in deadlines_ns]
+        self._places_ns = [NEVER_NS for _ in deadlines_ns]
         self.room = -(-max_size // len(deadlines_ns))
         """How many frames of each source can wait: a batch is made of all of them."""
         self.waiting = 0
@@ -128,7 +129,9 @@ class Schedule(Generic[F]):
     def put(self, frame: F) -> F | None:
         """Let a frame wait; return the one that it replaced."""
         queue = self._queues[frame.source]
-        frame.due_ns = frame.captured_ns + self._deadlines_ns[frame.source]
+        due_ns = frame.captured_ns + self._deadlines_ns[frame.source]
+        frame.due_ns = min(due_ns, self._places_ns[frame.source])
+        self._places_ns[frame.source] = NEVER_NS
         queue.append(frame)
         if len(queue) <= self.room:
             self.waiting += 1
@@ -138,9 +141,16 @@ class Schedule(Generic[F]):
         self.replaced[frame.source] += 1
         return oldest
 
+    def pass_over(self, source: int, captured_ns: int) -> None:
+        """Count a frame as replaced before it was ready; the next of its source has its place."""
+        self.replaced[source] += 1
+        if not self._queues[source]:
+            due_ns = captured_ns + self._deadlines_ns[source]
+            self._places_ns[source] = min(due_ns, self._places_ns[source])
+
     def ahead(self, source: int) -> int:
         """Return how many forward passes come before a frame that this source gives now."""
-        mine = self._queues[source][0].due_ns if self._queues[source] else NEVER_NS
+        mine = self._queues[source][0].due_ns if self._queues[source] else self._places_ns[source]
         others = (queue[0].due_ns for queue in self._queues if queue)
         return sum(due_ns < mine for due_ns in others)
 

@@ -130,7 +130,7 @@ def test_each_source_has_room_of_its_own() -> None:
 
 def test_a_frame_that_is_skipped_counts_as_replaced() -> None:
     mailbox = a_mailbox(2)
-    mailbox.skip(1)
+    mailbox.skip(1, 0)
     assert mailbox.replaced == [0, 1]
 
 

@@ -97,6 +97,19 @@ def test_a_newer_frame_takes_the_place_of_the_one_it_replaces() -> None:
     assert [taken(queue)[0] for _ in range(2)] == [new, other]
 
 
+def test_a_frame_that_was_passed_over_leaves_its_place_to_the_next_of_its_source() -> None:
+    queue = schedule(50, 50)
+    queue.pass_over(0, 0)
+    queue.put(Frame(1, 10 * MS))
+    assert [queue.ahead(source) for source in range(2)] == [0, 0]
+    queue.put(Frame(0, 30 * MS))
+    assert queue.replaced == [1, 0]
+    assert [taken(queue)[0].source for _ in range(2)] == [0, 1]
+    queue.put(Frame(0, 60 * MS))
+    queue.put(Frame(1, 50 * MS))
+    assert [taken(queue)[0].source for _ in range(2)] == [1, 0], "it had the place once"
+
+
 def test_the_frames_ahead_are_those_with_an_earlier_place() -> None:
     queue = schedule(50, 50, 50)
     queue.put(Frame(0, 0))
