@@ -53,10 +53,11 @@ def main() -> None:
             first_mb = first_mb or found.rss_mb
             more = (found.rss_mb - first_mb) / (sources - counts[0]) if sources > counts[0] else 0
             workers = sources if workers_each else 1
+            p99_ns = found.tally.latency.supported_percentile(99)
             print(
                 f"| {sources} | {workers} | {fps:.1f} | {found.tally.cpu_ms:.2f} "
                 f"| {found.rss_mb:.0f} | {f'{more:.1f}' if more else ''} "
-                f"| {(found.tally.latency.supported_percentile(99) or 0) / 1e6:.1f} "
+                f"| {f'{p99_ns / 1e6:.1f}' if p99_ns else ''} "
                 f"| {found.in_time:.1%} | {found.unfairness:.2f} |",
                 flush=True,
             )
