@@ -154,7 +154,8 @@ class SimilarCache(ResultCache):
     @property
     def asked(self) -> NDArray[np.float32]:
         """The picture's signature."""
-        return self._signature.copy()
+        signature: NDArray[np.float32] = self._signature.copy()
+        return signature
 
     def keep(self, asked: NDArray[np.float32], result: Kept) -> None:
         """Keep the result under this signature."""
