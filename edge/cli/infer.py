@@ -3,14 +3,19 @@
 import argparse
 import json
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError, SourceError
+from edge.errors import ConfigError, EdgeError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from edge.config.pipeline import Pipeline
-    from edge.wire import Done, Note
+    from edge.wire import Done, Note, Record
+
+FILL_MS = 10_000  # the longest that files which are slow to read hold up a batch
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,6 +43,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--interpolation", choices=("pyramid", "area", "linear"), default="pyramid")
     parser.add_argument("--engine", choices=("auto", "litert", "tflite-runtime"), default="auto")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="inputs that share a forward pass"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object an input, one a line")
     parser.set_defaults(run=run)
 
@@ -47,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.cli.progress import progress
     from edge.sources.images import find_files
     from edge.supervisor.trial import records
-    from edge.wire import Done, Note
+    from edge.wire import Done
 
     try:
         files = [file for path in args.inputs for file in find_files(path)]
@@ -58,15 +66,41 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args, files)
     failed = 0
     with progress("inferring", len(files)) as advance:
-        for record in records("infer", options):
+        for record in _in_order(records("infer", options)):
             if isinstance(record, Done):
                 _print_result(record, as_json=args.json, whole_path=len(files) > 1)
-                advance()
-            elif isinstance(record, Note) and record.event == "frame_failed":
+            elif record.event == "frame_failed":
                 failed += 1
                 _print_failure(record, as_json=args.json)
-                advance()
+            else:
+                print(f"edge infer: {record.message}", file=sys.stderr)
+                continue
+            advance()
     return 1 if failed else 0
+
+
+def _in_order(said: "Iterable[Record]") -> "Iterator[Done | Note]":
+    """Yield what is to be told, a failure in its place among the results.
+
+    A file fails when it is read, and that is before those ahead of it are through the model.
+    """
+    from edge.wire import Done, Note
+
+    failures: deque[Note] = deque()
+    try:
+        for record in said:
+            if isinstance(record, Done):
+                while failures and failures[0].details["frame"] < record.frame:
+                    yield failures.popleft()
+                yield record
+            elif isinstance(record, Note) and record.event == "frame_failed":
+                failures.append(record)
+            elif isinstance(record, Note) and record.event == "not_permitted":
+                yield record
+    except EdgeError:
+        yield from failures
+        raise
+    yield from failures
 
 
 def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
@@ -87,8 +121,11 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
         "interpolation": args.interpolation,
     }
     source = {"type": "images", "path": files}
+    batch = {"max_size": args.batch, "max_wait_ms": FILL_MS}
     try:
-        return Pipeline.model_validate({"source": source, "model": model, "decode": decode})
+        return Pipeline.model_validate(
+            {"source": source, "model": model, "decode": decode, "batch": batch}
+        )
     except ValidationError as error:
         wrong: dict[str, str] = {}
         for details in error.errors():
@@ -104,6 +141,7 @@ def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:
             "input": done.name,
             "predictions": done.predictions,
             "inference_ms": round((done.inferred_ns - done.taken_ns) / 1e6, 3),
+            "batch": done.batch,
         }
         print(json.dumps(found, ensure_ascii=False), flush=True)
         return

@@ -60,10 +60,13 @@ class BatchEngine:
             raise ValueError(f"{size} frames at once, with at most {len(self._frames)}")
         if size == 1:
             return [self._single.run(tensors[0])]
+        return _each(self._run_together(tensors), size)
+
+    def _run_together(self, tensors: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        size = len(tensors)
         if self._several.inputs[0].shape[0] != size:
             self._several.resize_batch(size)
-        outputs = self._several.run(np.concatenate(tensors, out=self._frames[:size]))
-        return [[output[at : at + 1] for output in outputs] for at in range(size)]
+        return self._several.run(np.concatenate(tensors, out=self._frames[:size]))
 
     def _try(self, max_size: int) -> None:
         """Compare a pair, and the largest batch, which claims all memory there will be to claim."""
@@ -72,19 +75,20 @@ class BatchEngine:
         expected = [self._single.run(frame) for frame in frames]
         for size in sorted({2, max_size}):
             try:
-                self._several.resize_batch(size)
-                answers = self.run(frames[:size])
+                outputs = self._run_together(frames[:size])
             except ModelError as error:
                 reason = str(error).removeprefix(f"{self._single.path}: ")
                 raise _cannot(self._single, reason) from error
-            found = [spec.shape for spec in self._several.outputs]
+            # Of the answers themselves: a graph that works out its shapes as it runs, as Keras
+            # exports where the batch is open, has told the old ones until then.
+            found = [output.shape for output in outputs]
             wanted = [(size, *spec.shape[1:]) for spec in self._single.outputs]
             if found != wanted:
                 raise _cannot(
                     self._single,
                     f"{size} at once give outputs of {_extents(found)}, not {_extents(wanted)}",
                 )
-            self._compare(answers, expected[:size])
+            self._compare(_each(outputs, size), expected[:size])
 
     def _compare(
         self, answers: list[list[NDArray[Any]]], expected: list[list[NDArray[Any]]]
@@ -96,6 +100,11 @@ class BatchEngine:
                         self._single,
                         f"frame {at} of {len(answers)} gets another output {spec.name} than alone",
                     )
+
+
+def _each(outputs: list[NDArray[Any]], size: int) -> list[list[NDArray[Any]]]:
+    """Return the outputs of each frame."""
+    return [[output[at : at + 1] for output in outputs] for at in range(size)]
 
 
 def _cannot(engine: Engine, reason: str) -> BatchError:

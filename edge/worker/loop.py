@@ -48,7 +48,7 @@ class Loop:
         schedule: Schedule[Slot] = Schedule(
             [round(options.deadline_of(each) * 1e6) if live else NEVER_NS for each in sources],
             drop_late=live and options.on_late == "drop",
-            max_size=options.batch.max_size,
+            max_size=way.batch,  # of a model that runs one at a time only the newest waits
             max_wait_ns=round(options.batch.max_wait_ms * 1e6),
         )
         self.mailbox = Mailbox(schedule, self._coming)
@@ -106,6 +106,7 @@ class Loop:
 
     def change(self, way: Prepared) -> None:
         """Go another way from the next frames on; those under way are finished as they began."""
+        self.mailbox.make_room(way.batch)
         sources = way.options.all_sources.values()
         for capture, source in zip(self.captures, sources, strict=True):
             capture.change(way, source)

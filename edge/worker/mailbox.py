@@ -153,6 +153,11 @@ class Mailbox:
             self.ended = True
             self._ring(self._arrival)
 
+    def make_room(self, max_size: int) -> None:
+        """Let as many frames wait as make a batch of this size."""
+        with self._lock:
+            self._schedule.make_room(max_size)
+
     def ahead(self, source: int) -> int:
         """Return how many waiting frames come before one that this source gives now."""
         with self._lock:

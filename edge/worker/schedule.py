@@ -115,12 +115,16 @@ class Schedule(Generic[F]):
         self._max_wait_ns = max_wait_ns
         self._queues: list[deque[F]] = [deque() for _ in deadlines_ns]
         self._places_ns = [NEVER_NS for _ in deadlines_ns]
-        self.room = -(-max_size // len(deadlines_ns))
-        """How many frames of each source can wait: a batch is made of all of them."""
+        self.make_room(max_size)
         self.waiting = 0
         """How many frames wait."""
         self.replaced = [0 for _ in deadlines_ns]
         """Frames of each source that a newer one replaced."""
+
+    def make_room(self, max_size: int) -> None:
+        """Let as many frames wait as make a batch of this size, the same number of each source."""
+        self.room = -(-max_size // len(self._deadlines_ns))
+        """How many frames of each source can wait."""
 
     def waits(self, source: int) -> int:
         """Return how many frames of a source wait."""

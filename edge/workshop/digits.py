@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import multiprocessing
 import platform
 from dataclasses import dataclass
@@ -167,16 +168,25 @@ def build_network(batch: int | None = None) -> Any:
             layers.MaxPool2D(),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.MaxPool2D(),
-            layers.Flatten(),
+            layers.Lambda(flatten),
             layers.Dropout(0.4),
             layers.Dense(10, activation="softmax"),
         ]
     )
 
 
+def flatten(features: Any) -> Any:
+    """Lay a frame's features in a row: [n, 2, 2, 64] to [n, 256], for any n.
+
+    Keras's Flatten writes the converted model's batch of 1 into the graph, and such a model
+    cannot be resized; where the batch is open, it adds operators that work out the shape.
+    """
+    return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+
+
 def convert(network: Any, training: Part) -> bytes:
-    """Return the network as a full-integer int8 model of batch 1."""
-    single = build_network(batch=1)  # a fixed batch leaves no shape arithmetic in the graph
+    """Return the network as a full-integer int8 model of batch 1, which can be resized."""
+    single = build_network(batch=1)
     single.set_weights(network.get_weights())
 
     def samples() -> Iterator[list[NDArray[np.float32]]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made_model import hand_made
+from hand_made_model import hand_made, open_batch
 
 from edge.engines.batch import BatchEngine
 from edge.engines.choose import choose
@@ -100,6 +100,17 @@ def test_floats_may_be_batched(name: str, tmp_path: Path) -> None:
     frames = [np.full((1, 4), value, np.float32) for value in (0, 1, 2)]
     for value, (found,) in enumerate(BatchEngine(engine(path, name), 3).run(frames)):
         assert np.allclose(found, np.exp(np.float32(value)))
+
+
+@BOTH
+def test_a_model_that_works_out_its_shapes_may_be_batched(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "open.tflite"
+    path.write_bytes(open_batch())
+    batch = BatchEngine(engine(path, name), 3)
+    frames = [np.full((1, 4), value, np.float32) for value in (5, 6, 7)]
+    for size in (3, 1, 2):
+        for frame, (found,) in zip(frames, batch.run(frames[:size]), strict=False):
+            assert np.array_equal(found, frame)
 
 
 def test_a_model_made_for_two_frames_is_refused(tmp_path: Path) -> None:

@@ -411,10 +411,14 @@ def test_late_frames_are_not_among_the_frames_asked_for(digits: Prepared) -> Non
 # Live sources.
 
 
-def test_a_live_source_never_waits_and_the_newest_frame_wins(digits: Prepared) -> None:
+@pytest.mark.parametrize("asked", [1, 4])
+def test_a_live_source_never_waits_and_the_newest_frame_wins(digits: Prepared, asked: int) -> None:
+    """Also where a batch was asked for, of a model that runs frames one at a time."""
     engine = BlockedEngine()
     script = Script(steps=[FRAME] * 50, in_turn=False)
-    run = Run(options(script, deadline_ms=60_000), with_engine(digits, engine))
+    run = Run(
+        options(script, deadline_ms=60_000, batch={"max_size": asked}), with_engine(digits, engine)
+    )
     runner = threading.Thread(target=run, daemon=True)
     runner.start()
     assert engine.running.wait(LONG_S)
