@@ -10,6 +10,7 @@ from edge.errors import FrameError, SourceError
 from edge.flight import PREPROCESS
 from edge.sources.pacing import sleep_until
 from edge.wire import Note
+from edge.worker.preprocess import Preprocessor
 from edge.worker.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
@@ -128,9 +129,11 @@ class CaptureSide:
 
     def _change_to(self, way: Prepared) -> None:
         self._way = way
+        # It works in memory of its own, and other sources are prepared at the same time.
+        self._preprocess = Preprocessor(way.options.model, way.preprocess.spec)
         self._slot = self._mailbox.blank(way)
         self._rehearsal = Rehearsal(self._options, way, alone=self._alone)
-        self.source.make_smaller(way.preprocess.reduction)
+        self.source.make_smaller(self._preprocess.reduction)
 
     def _lost(self, error: SourceError) -> None:
         """Tell why there are no frames, once for each reason."""
@@ -214,7 +217,7 @@ class CaptureSide:
         frame = self.source.retrieve()
         slot.retrieved_ns = time.monotonic_ns()
         self._recorder.marks[slot.mark] = PREPROCESS
-        slot.way.preprocess(frame, slot.tensor)
+        self._preprocess(frame, slot.tensor)
         slot.prepared_ns = time.monotonic_ns()
         return frame
 

@@ -43,7 +43,8 @@ def assert_whole(
 
     `in_hand` is how many frames there can be that came after the last answer.
     """
-    assert all(each["predictions"][0]["label"] == answers[each["file"]] for each in results)
+    wrong = [each for each in results if each["predictions"][0]["label"] != answers[each["file"]]]
+    assert not wrong
     frames = [each["frame"] for each in results]
     assert frames == sorted(set(frames))
     moments = [each["captured_at"] for each in results]

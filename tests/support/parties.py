@@ -39,7 +39,9 @@ def wait_for_port(port: int) -> None:
 class Mosquitto:
     """A broker that can be killed and started again on the same port."""
 
-    def __init__(self, path: str, folder: Path, options: str = "allow_anonymous true") -> None:
+    def __init__(
+        self, path: str, folder: Path, options: str = "allow_anonymous true\nmax_queued_messages 0"
+    ) -> None:
         self._path = path
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"

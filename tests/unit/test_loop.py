@@ -872,3 +872,18 @@ def test_a_source_with_other_options_is_opened_anew_and_its_numbers_go_on(
     assert run.done[-1].rung == 1
     first, second = sources
     assert (first.closed, second.opened) == (1, 1)
+
+
+def test_frames_of_sources_that_are_prepared_at_once_do_not_mix(digits: Prepared) -> None:
+    sheet = {"type": "images", "path": DIGITS / "held-out.png", "tile": 8, "truth": "list"}
+    live = {**sheet, "fps": 2000, "loop": True}
+    model = {"path": DIGITS / "digits.tflite", "labels": DIGITS / "labels.txt"}
+    alone = {
+        done.name: done.predictions for done in Run(options({**sheet, "fps": None}), digits)().done
+    }
+    pipeline = Pipeline.model_validate(
+        {"sources": dict.fromkeys("abcd", live), "model": model, "deadline_ms": 5000}
+    )
+    run = Run(pipeline, digits, max_frames=3000)()
+    assert {done.source for done in run.done} == {0, 1, 2, 3}
+    assert all(done.predictions == alone[done.name] for done in run.done)
