@@ -6,6 +6,7 @@ from pydantic import Field
 
 from edge.config.cache import Cache
 from edge.config.cpu import Cpu
+from edge.config.ladder import Ladder
 from edge.config.model import Model
 from edge.decoders.base import DecoderOptions
 from edge.decoders.classification import ClassificationOptions
@@ -55,6 +56,12 @@ class Pipeline(Options):
         description="What happens to a frame already past its deadline before the forward "
         "pass; a pulled source's frames are always run.",
     )
+    every: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Only every n-th frame is run; the others are counted as skipped.",
+    )
     rehearse: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the last frame is run again just before the next is due, so that "
@@ -67,4 +74,7 @@ class Pipeline(Options):
     publish: Publish = Field(default=Publish(), description="Which results are published.")
     cache: Cache = Field(
         default=Cache(), description="Whether results of an input seen before are used again."
+    )
+    ladder: Ladder | None = Field(
+        default=None, description="What to give up when the deadline cannot be kept otherwise."
     )
