@@ -300,17 +300,18 @@ class LadderController:
             f"{evidence.misses} of {evidence.frames} frames missed the deadline of "
             f"{self._deadline_ms:g} ms"
         )
-        return {
+        words: dict[Reason, str] = {
             "misses": missed,
             "relapse": f"{missed} right after the step up",
-            "p99": f"the P99 is {evidence.p99_ms} ms, above {ladder.max_p99_ms:g} ms",
-            "temperature": f"{evidence.temperature_c} C, above {ladder.max_temperature_c:g} C",
+            "p99": f"the P99 is {evidence.p99_ms} ms, above {ladder.max_p99_ms} ms",
+            "temperature": f"{evidence.temperature_c} C, above {ladder.max_temperature_c} C",
             "throttled": f"the firmware holds the cores back: {', '.join(evidence.throttled)}",
-            "load_gone": f"a frame costs {evidence.cost_ms} ms here, {evidence.cost_ratio} of what "
+            "load_gone": f"a frame takes {evidence.cost_ms} ms here, {evidence.cost_ratio} of what "
             "it did under load",
-            "cooled": f"cool again, for {self._waited_s:g} s",
+            "cooled": f"there was room for {self._waited_s:g} s",
             "retry": f"a try after {self._waited_s:g} s",
-        }[reason]
+        }
+        return words[reason]
 
 
 def _rounded(value: float | None) -> float | None:
