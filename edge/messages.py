@@ -98,6 +98,10 @@ class Result(Message):
     """The model's file name."""
     model_digest: str
     """SHA-256 of the model's file, in hex."""
+    rung: int
+    """Of the ladder that the frame was run on; 0 is the pipeline as it is configured."""
+    rung_name: str
+    """`full` for rung 0."""
     predictions: list[dict[str, Any]]
     """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
     truth: str | None
@@ -143,6 +147,8 @@ class Dropped:
     """Past their deadline before the forward pass (`on_late: drop`)."""
     source: int
     """Due by the source's clock but never taken: this process or the machine stood still."""
+    skipped: int
+    """Passed over on purpose: only every n-th frame is run (`every`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +169,21 @@ class CacheFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LadderFigures:
+    """What a pipeline has given up so far, and for how long; since it was configured."""
+
+    steps_down_total: int
+    steps_up_total: int
+    seconds_total: dict[str, float]
+    """Spent on each rung, by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics(Message):
-    """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`."""
+    """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`.
+
+    A change of rung ends a window early, so that each is about one rung.
+    """
 
     topic_name: ClassVar[str] = "metrics"
     qos: ClassVar[int] = 0
@@ -200,7 +219,12 @@ class Metrics(Message):
     acknowledged_ms: Percentiles
     """Capture to the broker's acknowledgement, in the window, of forward passes only."""
     cache: CacheFigures | None
-    """Null when the cache is off."""
+    """Null when the cache is off, on every rung."""
+    rung: int
+    """Of the ladder that the window is about; 0 is the pipeline as it is configured."""
+    rung_name: str
+    ladder: LadderFigures | None
+    """Null without a ladder."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
@@ -222,6 +246,9 @@ EventName = Literal[
     "worker_died",
     "worker_restarted",
     "deadline_missed",
+    "rung_changed",
+    "rung_refused",
+    "ladder_exhausted",
     "not_permitted",
     "reloaded",
     "reload_failed",
@@ -283,6 +310,10 @@ class PipelineInfo:
     deadline_ms: float
     on_late: str
     decoder: str
+    rung: int
+    """Of its ladder that it is on; model and engine are that rung's."""
+    rungs: list[str]
+    """Names of its ladder's rungs, from the best; without a ladder `full` alone."""
     model: ModelInfo | None
     engine: EngineInfo | None
 

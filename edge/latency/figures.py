@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RECENT_NS = 300 * 10**9
-LOSSES = ("mailbox", "deadline", "source")
+LOSSES = ("mailbox", "deadline", "source", "skipped")
 
 
 class Counts:
@@ -49,13 +49,18 @@ class Figures:
     """
 
     def __init__(self, deadline_ms: float, *, now_ns: int) -> None:
-        self.deadline = DeadlineMonitor(deadline_ms)
         self.deadline_ms = deadline_ms
+        self._by_rung: dict[int, DeadlineMonitor] = {}
+        self.on_rung(0)
         self.total = Counts()
         self.latency_total = Histogram()
         self.hits_total = Histogram()
         self._recent: deque[tuple[int, Histogram]] = deque()
         self._begin_window(now_ns)
+
+    def on_rung(self, rung: int) -> None:
+        """Judge by what is usual on a rung of the ladder from now on."""
+        self.deadline = self._by_rung.setdefault(rung, DeadlineMonitor(self.deadline_ms))
 
     def _begin_window(self, now_ns: int) -> None:
         self.window_began_ns = now_ns
@@ -94,10 +99,9 @@ class Figures:
             self.blamed[blamed] += 1
         return blamed
 
-    def lost(self, *, mailbox: int = 0, source: int = 0) -> None:
+    def lost(self, *, mailbox: int = 0, source: int = 0, skipped: int = 0) -> None:
         """Count frames that got no result."""
-        self.window.dropped["mailbox"] += mailbox
-        self.window.dropped["source"] += source
+        self.window.dropped.update(mailbox=mailbox, source=source, skipped=skipped)
 
     def failed(self) -> None:
         """Count a frame that could not be read or decoded."""

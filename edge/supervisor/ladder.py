@@ -82,8 +82,8 @@ class LadderController:
     ) -> None:
         """`names` are those of all rungs, from the best."""
         self.rung = 0
-        self.exhausted = False
-        """Whether there was reason to step down, and nothing below."""
+        self.exhausted = ""
+        """Why there was reason to step down where nothing is below, in words."""
         self._ladder = ladder
         self._names = names
         self._deadline_ms = deadline_ms
@@ -133,7 +133,7 @@ class LadderController:
         if self._asked is not None and self._asked.rung == rung:
             self._came_by = self._asked
         self._asked, self.rung, self._entered_s = None, rung, now_s
-        self._upward, self.exhausted, self._room_since_s = not downward, False, None
+        self._upward, self.exhausted, self._room_since_s = not downward, "", None
         if downward:
             self._costliest_ms.pop(rung, None)
         self._window.restart(now_s)
@@ -211,7 +211,7 @@ class LadderController:
         self._room_since_s = None
         below = self._next(+1)
         if below is None:
-            self.exhausted = True
+            self.exhausted = self.exhausted or self._step(self.rung, reason).because
             return None
         if reason in HEAT:
             self._heat_step = now_s, self._temperature_c
@@ -308,7 +308,7 @@ class LadderController:
             "throttled": f"the firmware holds the cores back: {', '.join(evidence.throttled)}",
             "load_gone": f"a frame takes {evidence.cost_ms} ms here, {evidence.cost_ratio} of what "
             "it did under load",
-            "cooled": f"there was room for {self._waited_s:g} s",
+            "cooled": f"cool, and not held back, for {self._waited_s:g} s",
             "retry": f"a try after {self._waited_s:g} s",
         }
         return words[reason]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,8 @@ from edge.supervisor import clock
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
+from edge.supervisor.rungs import Rungs
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +66,7 @@ class SupervisedPipeline:
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
-        self._ready: Ready | None = None
+        self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
         self._beat = NO_BEAT
         self._died_ns: int | None = None
         self._died = False
@@ -78,7 +80,9 @@ class SupervisedPipeline:
 
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
+        watch = asyncio.create_task(self.rungs.watch())
         await self.keeper.run()
+        watch.cancel()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
 
@@ -89,6 +93,8 @@ class SupervisedPipeline:
     def _take(self, record: Record) -> None:
         """Take in one record of the worker."""
         if isinstance(record, (Done, Late)):
+            if self.rungs.heard(record):
+                self._on_another_rung()
             self._count_the_downtime(record.captured_ns)
         if isinstance(record, Done):
             self._result(record)
@@ -99,11 +105,15 @@ class SupervisedPipeline:
             mailbox = sum(record.replaced) - sum(before.replaced)
             source = sum(record.lost) - sum(before.lost)
             self._lost_since += mailbox + source
-            self.figures.lost(mailbox=mailbox, source=source)
+            skipped = sum(record.skipped) - sum(before.skipped)
+            self.figures.lost(mailbox=mailbox, source=source, skipped=skipped)
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
-            self._started(record)
+            if self.rungs.is_ready(record):
+                self._started(record)
+        elif isinstance(record, Refused):
+            self.rungs.refused(record)
         elif isinstance(record, Failed):
             self.state = "failed"
             self._tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
@@ -114,18 +124,18 @@ class SupervisedPipeline:
 
     def _count_the_downtime(self, captured_ns: int) -> None:
         """Count the frames that fell due while a worker was replaced, each once, as lost."""
-        rate = self.options.source.rate
+        rate = self.rungs.options.source.rate
         if self._died and rate is not None and self._last_ns is not None:
             due = round((captured_ns - self._last_ns) * rate / 1e9) - 1
             self.figures.lost(source=max(due - self._lost_since, 0))
         self._died, self._last_ns, self._lost_since = False, captured_ns, 0
 
     def _started(self, ready: Ready) -> None:
-        self._ready, self._beat = ready, NO_BEAT
+        self._beat = NO_BEAT
         self.state = "running"
         self._tell(
             "model_loaded",
-            f"{self.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
+            f"{self.rungs.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
             f"({ready.engine_reason})",
             threads=ready.threads,
             digest=ready.digest,
@@ -148,6 +158,7 @@ class SupervisedPipeline:
 
     def _judged(self, blamed: str | None, record: Done | Late, what: str) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
+        self.rungs.judged(record, missed=blamed is not None)
         if blamed is None:
             return
         self._untold_misses += 1
@@ -179,8 +190,8 @@ class SupervisedPipeline:
         return True
 
     def _publish(self, done: Done, stages_ns: dict[str, int], *, met: bool) -> None:
-        assert self._ready is not None  # noqa: S101  a worker is ready before it answers
         outlet = self.outlet
+        rung_name, options, ready = self.rungs.of(done)
         result = Result(
             device=outlet.device,
             boot=outlet.boot,
@@ -191,8 +202,10 @@ class SupervisedPipeline:
             file=done.name or None,
             captured_at=clock.utc(done.captured_ns),
             clock_synced=outlet.clock_synced,
-            model=self.options.model.path.name,
-            model_digest=self._ready.digest,
+            model=options.model.path.name,
+            model_digest=ready.digest,
+            rung=done.rung,
+            rung_name=rung_name,
             predictions=done.predictions,
             truth=done.truth,
             cached=_cached(done),
@@ -219,7 +232,17 @@ class SupervisedPipeline:
         level = logging.INFO if event == "source_back" else logging.WARNING
         self._tell(event, note.message, level=level, **note.details)
 
+    def _close_window(self) -> None:
+        """Publish the figures of the rung that is left: no window mixes two."""
+        self.outlet.send(self.metrics())
+
+    def _on_another_rung(self) -> None:
+        self.figures.on_rung(self.rungs.rung)
+        self.keeper.options, self.keeper.rung = self.rungs.options, self.rungs.rung
+        self.outlet.changed()
+
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
+        self.rungs.worker_died()
         self._died_ns = self._died_ns or time.monotonic_ns()
         self._died = True
         if self.keeper.failure is not None:
@@ -279,6 +302,9 @@ class SupervisedPipeline:
             stages_ms=window.stages,
             acknowledged_ms=window.acknowledged,
             cache=self._cache_figures(window),
+            rung=self.rungs.rung,
+            rung_name=self.rungs.names[self.rungs.rung],
+            ladder=self.rungs.figures(),
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
             waiting=self.outlet.waiting,
@@ -286,7 +312,7 @@ class SupervisedPipeline:
         )
 
     def _cache_figures(self, window: Window) -> CacheFigures | None:
-        if self.options.cache.mode == "off":
+        if not self.rungs.any_cache:
             return None
         counts, total = window.counts, self.figures.total
         return CacheFigures(
@@ -301,13 +327,15 @@ class SupervisedPipeline:
 
     def info(self) -> PipelineInfo:
         """Return the pipeline as it stands in the info message."""
-        ready, model = self._ready, self.options.model
+        ready, model = self.rungs.ready, self.rungs.options.model
         return PipelineInfo(
             state=self.state,
             source=self.options.source.type,
             deadline_ms=self.options.deadline_ms,
             on_late=self.options.on_late,
             decoder=self.options.decode.type,
+            rung=self.rungs.rung,
+            rungs=self.rungs.names,
             model=ready
             and ModelInfo(
                 file=model.path.name,

@@ -103,6 +103,7 @@ class WorkerProcess(ChildProcess):
         first_frames: Sequence[int] = (),
         max_frames: int | None = None,
         check_only: bool = False,
+        rung: int = 0,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts."""
         if _started_ahead:
@@ -112,7 +113,7 @@ class WorkerProcess(ChildProcess):
             super().__init__(WORKER)
         self.wire = Wire(self.socket)
         told = options.model_dump_json()
-        job = Job(device, name, told, list(first_frames), max_frames, check_only)
+        job = Job(device, name, told, list(first_frames), max_frames, check_only, rung)
         self.wire.send(job)
 
     def stop(self) -> None:

@@ -22,6 +22,7 @@ from edge.messages import (
     Event,
     EventName,
     Info,
+    LadderFigures,
     Latency,
     Message,
     Metrics,
@@ -46,6 +47,8 @@ RESULT = Result(
     clock_synced=False,
     model="digits.tflite",
     model_digest="ab" * 32,
+    rung=1,
+    rung_name="small",
     predictions=[{"label": "7", "index": 7, "score": 0.996094}],
     truth="7",
     cached=None,
@@ -88,6 +91,8 @@ RUNNING = PipelineInfo(
     deadline_ms=100.0,
     on_late="drop",
     decoder="classification",
+    rung=0,
+    rungs=["full", "small"],
     model=DIGITS,
     engine=LITERT,
 )
@@ -122,7 +127,7 @@ def metrics(frames: int) -> Metrics:
         frames_total=figures.total.frames,
         fps=frames,
         dropped=window.counts.drops(),
-        dropped_total=Dropped(mailbox=1, deadline=2, source=3),
+        dropped_total=Dropped(mailbox=1, deadline=2, source=3, skipped=4),
         failed=0,
         failed_total=1,
         deadline_ms=20,
@@ -144,6 +149,13 @@ def metrics(frames: int) -> Metrics:
             latency_ms=window.hits,
             latency_total_ms=window.hits_total,
             acknowledged_ms=window.hits_acknowledged,
+        ),
+        rung=0,
+        rung_name="full",
+        ladder=None
+        if frames == 0
+        else LadderFigures(
+            steps_down_total=2, steps_up_total=1, seconds_total={"full": 71.5, "small": 12.25}
         ),
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
