@@ -247,7 +247,7 @@ class LadderController:
 
     def _patiently(self, first_s: float, failures: int) -> float:
         """Return how long to wait: twice as long after each failure, up to a limit."""
-        return min(first_s * 2**failures, PATIENCE * self._ladder.retry_s)
+        return min(first_s * 2.0**failures, PATIENCE * self._ladder.retry_s)
 
     def _warm(self) -> bool:
         """Whether the device is too warm for more."""

@@ -28,7 +28,8 @@ DEADLY = 2  # workers that died on the way to a rung
 class Tell(Protocol):
     """Tells of an event of the pipeline."""
 
-    def __call__(self, event: Any, message: str, *, level: int = ..., **details: Any) -> None: ...
+    def __call__(self, event: Any, message: str, *, level: int = ..., **details: Any) -> None:
+        """Log it and publish it."""
 
 
 class Rungs:

@@ -53,17 +53,17 @@ def test_a_window_holds_what_happened_in_it_and_the_next_begins_empty() -> None:
     first = figures.end_window(seconds(2))
     assert first.seconds == 2.0
     assert (first.counts.frames, first.counts.failed, first.counts.misses) == (3, 1, 0)
-    assert first.counts.drops() == Dropped(mailbox=4, deadline=0, source=2)
+    assert first.counts.drops() == Dropped(mailbox=4, deadline=0, source=2, skipped=0)
     assert first.latency.count == 3
 
     second = figures.end_window(seconds(5))
     assert second.seconds == 3.0
     assert (second.counts.frames, second.counts.failed, second.counts.misses) == (0, 0, 0)
-    assert second.counts.drops() == Dropped(mailbox=0, deadline=0, source=0)
+    assert second.counts.drops() == Dropped(mailbox=0, deadline=0, source=0, skipped=0)
     assert second.latency.count == 0
     assert second.recent.count == second.total.count == 3
     assert (figures.total.frames, figures.total.failed) == (3, 1)
-    assert figures.total.drops() == Dropped(mailbox=4, deadline=0, source=2)
+    assert figures.total.drops() == Dropped(mailbox=4, deadline=0, source=2, skipped=0)
 
 
 def test_the_first_window_is_not_changed_by_what_comes_after_it() -> None:
@@ -75,7 +75,7 @@ def test_the_first_window_is_not_changed_by_what_comes_after_it() -> None:
     figures.end_window(seconds(2))
     assert window.counts.frames == 1
     assert window.counts.misses == 0
-    assert window.counts.drops() == Dropped(mailbox=0, deadline=0, source=0)
+    assert window.counts.drops() == Dropped(mailbox=0, deadline=0, source=0, skipped=0)
     assert window.latency.count == 1
 
 
@@ -222,7 +222,7 @@ def test_a_frame_dropped_late_is_a_miss_and_a_drop_but_no_latency() -> None:
     assert figures.late({"capture": 70 * MS, "wait": 1 * MS, "preprocess": 1 * MS}) == "capture"
     window = figures.end_window(seconds(1))
     assert (window.counts.frames, window.counts.misses) == (20, 1)
-    assert window.counts.drops() == Dropped(mailbox=0, deadline=1, source=0)
+    assert window.counts.drops() == Dropped(mailbox=0, deadline=1, source=0, skipped=0)
     assert window.blamed["capture"] == 1
     assert window.latency.count == 20
 
@@ -233,7 +233,7 @@ def test_frames_lost_by_the_source_are_drops_but_no_misses_and_no_latencies() ->
     window = figures.end_window(seconds(1))
     assert window.counts.misses == 0
     assert window.latency.count == 0
-    assert window.counts.drops() == Dropped(mailbox=0, deadline=0, source=7)
+    assert window.counts.drops() == Dropped(mailbox=0, deadline=0, source=7, skipped=0)
 
 
 def test_what_is_usual_outlives_the_window() -> None:
