@@ -22,6 +22,10 @@ class ModelError(EdgeError):
     """A model file cannot be opened, or does not fit what is asked of it."""
 
 
+class BatchError(ModelError):
+    """A model cannot run several frames in one forward pass; one at a time it can."""
+
+
 class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 

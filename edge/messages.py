@@ -85,6 +85,7 @@ class Result(Message):
 
     pipeline: str
     source: str
+    """Its name among the pipeline's `sources`; a single `source` goes by its type."""
     sequence: int
     """Counts this pipeline's published results within the boot: 0, 1, 2, without gaps."""
     frame: int
@@ -108,9 +109,20 @@ class Result(Message):
     """The true label, where the source knows it."""
     cached: Cached | None
     """Null when the forward pass ran for this very frame."""
+    batch: int
+    """How many frames shared the forward pass."""
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceResult(Result):
+    """`BASE/DEVICE/PIPELINE/SOURCE/predictions`: the same, where there are several sources."""
+
+    def topic(self, base_topic: str) -> str:
+        """Return the topic, which has a level for the source."""
+        return f"{base_topic}/{self.device}/{self.pipeline}/{self.source}/{self.topic_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +160,7 @@ class Dropped:
     source: int
     """Due by the source's clock but never taken: this process or the machine stood still."""
     skipped: int
-    """Passed over on purpose: only every n-th frame is run (`every`)."""
+    """Passed over because only every n-th frame is run (`every`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +188,26 @@ class LadderFigures:
     steps_up_total: int
     seconds_total: dict[str, float]
     """Spent on each rung, by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFigures:
+    """What the metrics of a pipeline say of one of its sources; each means what it does there."""
+
+    frames: int
+    frames_total: int
+    fps: float
+    dropped: Dropped
+    dropped_total: Dropped
+    failed: int
+    failed_total: int
+    deadline_ms: float
+    """Of this source's frames."""
+    deadline_misses: int
+    deadline_misses_total: int
+    deadline_blame: dict[str, int]
+    latency_ms: Distribution
+    latency_total_ms: Distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +252,8 @@ class Metrics(Message):
     """Capture to the broker's acknowledgement, in the window, of forward passes only."""
     cache: CacheFigures | None
     """Null when the cache is off, on every rung."""
+    sources: dict[str, SourceFigures] | None
+    """Each source by name, where the pipeline has several; all else here is of all of them."""
     rung: int
     """Of the ladder that the window is about; 0 is the pipeline as it is configured."""
     rung_name: str
@@ -299,6 +333,8 @@ class EngineInfo:
     """The first forward pass, cold; it is in no other figure."""
     warm_up_frames: int
     """Forward passes before the first frame; they are in no other figure."""
+    batch: int
+    """How many frames can share a forward pass; 1 also where the model cannot be resized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +342,8 @@ class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
     state: Literal["starting", "running", "failed", "ended", "stopped"]
-    source: str
+    sources: dict[str, str]
+    """The type of each source, by name."""
     deadline_ms: float
     on_late: str
     decoder: str

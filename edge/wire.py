@@ -32,6 +32,8 @@ class Ready(NamedTuple):
     warm_up_frames: int
     rung: int = 0
     """Of the ladder; 0 is the pipeline as configured."""
+    batch: int = 1
+    """How many frames can share a forward pass."""
 
 
 class Done(NamedTuple):

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edge.cli.tables import Style, show_table
-from edge.errors import ConfigError, SourceError
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _pipelines(
     device: "Device", args: argparse.Namespace, size: tuple[int, int] | None
 ) -> "dict[str, Pipeline]":
     """Return the pipelines to run side by side, with their sources as they are measured."""
-    from edge.lab.sources import at_rate, endless, test_frames, with_source
+    from edge.lab.sources import at_rate, endless, test_frames, verify
 
     names = [str(word) for word in args.models[1:]] or list(device.pipelines)
     changed = {}
@@ -77,14 +77,10 @@ def _pipelines(
             raise ConfigError(f"{args.models[0]}: has no pipeline {name}; it has {known}")
         pipeline = device.pipelines[name]
         if size is not None:
-            frames = test_frames(*size, rate_hz=args.rate)
-            changed[name] = with_source(pipeline, frames)
+            changed[name] = pipeline.with_sources(lambda _: test_frames(*size, rate_hz=args.rate))
             continue
-        try:
-            pipeline.source.verify()
-        except SourceError as error:
-            raise ConfigError(f"pipelines.{name}.source: {error}") from error
-        changed[name] = with_source(pipeline, endless(at_rate(pipeline.source, args.rate)))
+        verify(name, pipeline)
+        changed[name] = pipeline.with_sources(lambda source: endless(at_rate(source, args.rate)))
     return changed
 
 

@@ -1,12 +1,12 @@
 """The device: what one YAML file describes."""
 
-import re
 import socket
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from edge.config.mqtt import Mqtt, topic_level
+from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
 from edge.options import Options
 from edge.plugins import chosen_by_type
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     AnySink = SinkOptions
 else:
     AnySink = chosen_by_type("edge.sinks", SinkOptions)
-
-RESERVED = ("command", "status", "info", "metrics", "events", "predictions")
-
-
-def _pipeline_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", value):
-        raise ValueError("must be letters, digits, - and _ (it is a level of the topics)")
-    if value in RESERVED:
-        raise ValueError(f"is a topic of its own; these names are taken: {', '.join(RESERVED)}")
-    return value
 
 
 class Telemetry(Options):
@@ -57,5 +47,5 @@ class Device(Options):
         "its deeper sleep costs power all the time, and needs access to /dev/cpu_dma_latency.",
     )
     pipelines: Annotated[
-        dict[Annotated[str, AfterValidator(_pipeline_name)], Pipeline], Field(min_length=1)
+        dict[Annotated[str, AfterValidator(level_name)], Pipeline], Field(min_length=1)
     ] = Field(description="The pipelines by name; they run side by side.")

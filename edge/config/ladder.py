@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from edge.config.cache import Cache
 from edge.config.model import Model
+from edge.config.names import plain_name
 from edge.options import Options
 
 if TYPE_CHECKING:
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 FULL = "full"
 """The name of rung 0: the pipeline as it is configured."""
-GIVES_UP = ("model", "fps", "width", "height", "every", "cache")
+REPLACED = ("model", "every", "cache")
+GIVES_UP = (*REPLACED, "fps", "width", "height")
 
 
 def _rung_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", value):
-        raise ValueError("must be letters, digits, - and _")
     if value == FULL:
         raise ValueError(f"`{FULL}` is the name of the pipeline as it is configured")
-    return value
+    return plain_name(value)
 
 
 class Rung(Options):
@@ -49,7 +48,7 @@ class Rung(Options):
     height: Annotated[int, Field(ge=16, le=8192)] | None = Field(
         default=None, description="Height asked of the sources; it goes with `width`."
     )
-    every: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+    every: Annotated[int, Field(ge=2, le=10_000)] | None = Field(
         default=None, description="Only every n-th frame is run; the others are counted as skipped."
     )
     cache: Cache | None = Field(
@@ -119,7 +118,7 @@ def ladder_problems(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
     """Find what cannot work on a pipeline's ladder; places are within the pipeline."""
     if pipeline.ladder is None:
         return
-    if not pipeline.source.live:
+    if not pipeline.live:
         text = "is for live sources: a pulled one waits for the model, none of its frames is late"
         yield ("ladder",), text
         return
@@ -139,18 +138,15 @@ def ladder_problems(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
 
 
 def _one_down(above: Pipeline, rung: Rung) -> Pipeline:
-    changed: dict[str, object] = {
-        name: value for name in ("model", "every", "cache") if (value := getattr(rung, name))
-    }
-    changed["source"] = _source_one_down(above.source, rung)
-    return above.model_copy(update=changed)
+    changed = {name: value for name in REPLACED if (value := getattr(rung, name)) is not None}
+    return above.model_copy(update=changed).with_sources(lambda source: _lowered(source, rung))
 
 
-def _source_one_down(source: SourceOptions, rung: Rung) -> SourceOptions:
-    """Return a source's options with its rate and size lowered, where it has them."""
+def _lowered(source: SourceOptions, rung: Rung) -> SourceOptions:
+    """Return a source's options with its rate and size lowered, where it has them and more."""
     changed: dict[str, object] = {}
-    if rung.fps is not None and _has_rate(source):
-        changed["fps"] = min(rung.fps, source.rate or rung.fps)
+    if rung.fps is not None and _rate(source) > rung.fps:
+        changed["fps"] = rung.fps
     if rung.width and rung.height and _pixels(source) > rung.width * rung.height:
         changed |= {"width": rung.width, "height": rung.height}
     return source.model_copy(update=changed) if changed else source
@@ -158,20 +154,21 @@ def _source_one_down(source: SourceOptions, rung: Rung) -> SourceOptions:
 
 def _wrong(above: Pipeline, rung: Rung) -> Iterator[tuple[str, str]]:
     """Find the fields of a rung that give up nothing, or cannot."""
-    source = above.source
+    sources = above.all_sources.values()
     if rung.fps is not None:
-        if not _has_rate(source):
+        fastest = max(map(_rate, sources))
+        if not fastest:
             yield "fps", "no source has an `fps` to be lowered here; `every` does without one"
-        elif rung.fps >= (source.rate or 0):
-            yield "fps", f"must be less than {source.rate:g}, that of the rung above"
+        elif rung.fps >= fastest:
+            yield "fps", f"must be less than {fastest:g}, that of the rung above"
     if (rung.width is None) != (rung.height is None):
         yield ("width" if rung.width else "height"), "`width` and `height` go together: give both"
     elif rung.width and rung.height:
-        if not _pixels(source):
-            yield "width", "no source here has a size that can be asked for"
-        elif rung.width * rung.height >= _pixels(source):
-            size = "{width}x{height}".format(**source.model_dump(include={"width", "height"}))
-            yield "width", f"must give fewer pixels than {size}, the size of the rung above"
+        most = max(map(_pixels, sources))
+        if not most:
+            yield "width", "no source has a size that can be asked for"
+        elif rung.width * rung.height >= most:
+            yield "width", f"must give fewer than {most:,} pixels, those of the rung above"
     if rung.every is not None and rung.every <= above.every:
         yield "every", f"must be more than {above.every}, that of the rung above"
     for name in ("model", "cache"):
@@ -179,11 +176,11 @@ def _wrong(above: Pipeline, rung: Rung) -> Iterator[tuple[str, str]]:
             yield name, "is that of the rung above"
 
 
-def _has_rate(source: SourceOptions) -> bool:
-    return "fps" in type(source).model_fields and source.rate is not None
+def _rate(source: SourceOptions) -> float:
+    """Return the frames a second asked of a source, 0 where none can be."""
+    return (source.rate or 0) if "fps" in type(source).model_fields else 0
 
 
 def _pixels(source: SourceOptions) -> int:
     """Return the size asked of a source, 0 where none can be."""
-    width, height = getattr(source, "width", None), getattr(source, "height", None)
-    return (width or 0) * (height or 0)
+    return getattr(source, "width", 0) * getattr(source, "height", 0)

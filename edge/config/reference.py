@@ -186,8 +186,8 @@ def _parts(
                     if is_model(item):
                         yield from _parts(below, f"`{below}`", item)
                 chosen += [(f"`{name}`, `type: {key}`", below, one) for key, one in items.items()]
-            elif origin(kind) is dict:
-                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", get_args(kind)[1])
+            elif origin(kind) is dict and is_model(named := get_args(kind)[1]):
+                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", named)
     yield from chosen
 
 
@@ -204,7 +204,7 @@ def _table(title: str, model: type[BaseModel], places: dict[type[BaseModel], str
     return "\n".join(rows)
 
 
-def _values(field: FieldInfo, places: dict[type[BaseModel], str]) -> str:
+def _values(name: str, field: FieldInfo, places: dict[type[BaseModel], str]) -> str:
     choices = alternatives_of(field)
     if found := plugins(choices):
         return f"{'see below, ' if len(found) > 1 else ''}`type`: {listed(found)}"
@@ -212,7 +212,9 @@ def _values(field: FieldInfo, places: dict[type[BaseModel], str]) -> str:
     if is_model(kind):
         return f"see `{places[kind]}`"
     if origin(kind) is dict:
-        return f"names, for each see `{places[get_args(kind)[1]]}`"
+        inner = get_args(kind)[1]
+        named = plugins(alternatives(inner))
+        return f"names, for each see {f'`{name[:-1]}`' if named else f'`{places[inner]}`'}"
     if origin(kind) is list and get_args(kind)[0] in places:
         return f"list, for each see `{places[get_args(kind)[0]]}`"
     words = allowed(choices, nothing=field.default is not None)

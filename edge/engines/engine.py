@@ -35,16 +35,34 @@ class Engine:
         # UnicodeDecodeError while reading its own error message.
         except Exception as error:
             raise ModelError(explain_load_failure(path, str(error))) from error
-        self.inputs = [tensor_spec(details) for details in self._interpreter.get_input_details()]
-        self.outputs = [tensor_spec(details) for details in self._interpreter.get_output_details()]
+        self.path, self.choice, self.threads = path, choice, threads
+        self._read_specs()
         if len(self.inputs) != 1:
             raise ModelError(
                 f"{path}: takes {len(self.inputs)} inputs ({', '.join(map(str, self.inputs))}); "
                 "only models with one input can be run"
             )
-        self._path = path
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = [d["index"] for d in self._interpreter.get_output_details()]
+
+    def _read_specs(self) -> None:
+        self.inputs = [tensor_spec(details) for details in self._interpreter.get_input_details()]
+        self.outputs = [tensor_spec(details) for details in self._interpreter.get_output_details()]
+
+    def resize_batch(self, size: int) -> None:
+        """Give the input's first extent, and whatever follows from it, this size.
+
+        Raises ModelError when the model's graph does not allow it; then the engine is spoilt.
+        """
+        try:
+            self._interpreter.resize_tensor_input(self._input, [size, *self.inputs[0].shape[1:]])
+            self._interpreter.allocate_tensors()
+        except Exception as error:  # as above
+            raise ModelError(
+                f"{self.path}: its graph cannot be resized to {size} frames "
+                f"({self.choice.name} says: {_line(error)})"
+            ) from error
+        self._read_specs()
 
     def run(self, tensor: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the forward pass on a tensor of the input's shape and dtype.
@@ -57,8 +75,7 @@ class Engine:
         try:
             interpreter.invoke()
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{self._path}: the forward pass failed: {reason}") from error
+            raise ModelError(f"{self.path}: the forward pass failed: {_line(error)}") from error
         return [interpreter.get_tensor(index) for index in self._output]
 
 
@@ -67,11 +84,14 @@ def interpreter_class(name: str) -> Any:
     try:
         return importlib.import_module(MODULES[name]).Interpreter
     except ImportError as error:
-        reason = " ".join(str(error).split())
         hint = "; tflite-runtime needs numpy < 2" if name == "tflite-runtime" else ""
         raise EngineError(
-            f"the engine {name} is installed but cannot be loaded: {reason}{hint}"
+            f"the engine {name} is installed but cannot be loaded: {_line(error)}{hint}"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def tensor_spec(details: dict[str, Any]) -> TensorSpec:

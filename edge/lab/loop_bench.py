@@ -120,7 +120,8 @@ def _look(pipelines: Mapping[str, Pipeline], plan: LoopPlan, device: str | None)
         readies, tallies = _turn(run, pipelines, plan, device)
     cases = []
     for (name, options), ready, tally in zip(pipelines.items(), readies, tallies, strict=True):
-        pace_hz = (options.source.rate or tally.fps or None) if options.source.live else None
+        rates = [source.rate for source in options.all_sources.values() if source.rate is not None]
+        pace_hz = (sum(rates) or tally.fps or None) if options.live else None
         cases.append(Case(name, options, ready, pace_hz))
     return cases
 

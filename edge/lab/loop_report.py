@@ -10,7 +10,7 @@ from pydantic import Field
 from edge.lab.loop_run import Tally
 from edge.lab.machine import Machine
 from edge.lab.report import HdrHistogram, Latency, Part, latency_of
-from edge.lab.sources import describe
+from edge.lab.sources import describe_all
 from edge.lab.statistics import histogram_ns
 from edge.lab.table import Table, ms
 from edge.latency.hdr_codec import encode
@@ -103,7 +103,7 @@ def _report_case(case: Case) -> LoopCase:
     total, bare, ready = Tally.of(case.loop), histogram_ns(case.bare_ns), case.ready
     return LoopCase(
         pipeline=case.name,
-        source=describe(case.options.source),
+        source=describe_all(case.options),
         model=case.options.model.path.name,
         digest=ready.digest,
         engine=ready.engine,

@@ -18,14 +18,13 @@ import numpy as np
 
 from edge.engines.engine import interpreter_class, tensor_spec
 from edge.engines.model_file import explain_load_failure
+from edge.engines.noise import random_tensor
 from edge.errors import EdgeError, ModelError
 from edge.lab.probe_wire import Load, Loaded, ProbeRecord, ProbeWire, Samples, Slice, SliceEnded
 from edge.wire import LARGEST_BYTES, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 CONTROL_ENGINE = "control"
 CONTROL_STEPS = 3000
@@ -86,7 +85,7 @@ def load(job: Load) -> tuple[Callable[[], None], Loaded]:
     init_ns = time.perf_counter_ns() - began
     generator = np.random.default_rng(SEED)
     for details in interpreter.get_input_details():
-        interpreter.set_tensor(details["index"], random_tensor(details, generator))
+        interpreter.set_tensor(details["index"], random_tensor(tensor_spec(details), generator))
     began = time.perf_counter_ns()
     try:
         interpreter.invoke()
@@ -148,23 +147,6 @@ def control() -> None:
     value = 1
     for _ in range(CONTROL_STEPS):
         value = value * 3 & 0xFFFF
-
-
-def random_tensor(details: dict[str, Any], generator: np.random.Generator) -> NDArray[Any]:
-    """Return what fills an input: noise, for a constant can flatter a model.
-
-    Integers of 8 and 16 bits span their whole range; wider ones, which are indices and sizes
-    rather than data, are 0 or 1; floats lie in [0, 1). Raises ModelError for other types.
-    """
-    shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
-    if dtype.kind == "f":
-        return generator.random(shape).astype(dtype)
-    if dtype.kind in "iu" and dtype.itemsize <= 2:  # noqa: PLR2004  bytes
-        limits = np.iinfo(dtype)
-        return generator.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-    if dtype.kind in "iub":
-        return generator.integers(0, 2, shape).astype(dtype)
-    raise ModelError(f"the input {details['name']} is of type {dtype}, which cannot be filled")
 
 
 def measure(invoke: Callable[[], None], order: Slice, tell: Callable[[ProbeRecord], None]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SourceError
 from edge.sources.synthetic import SyntheticOptions
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ def endless(source: SourceOptions) -> SourceOptions:
     return (
         source.model_copy(update={"loop": True}) if "loop" in type(source).model_fields else source
     )
-
-
-def with_source(pipeline: Pipeline, source: SourceOptions) -> Pipeline:
-    """Return the pipeline with another source."""
-    return pipeline.model_copy(update={"source": source})
 
 
 def stand_in(source: SourceOptions) -> SyntheticOptions:
@@ -47,6 +42,24 @@ def describe(source: SourceOptions) -> str:
     if source.rate is not None:
         return f"{source.type}{size} at {source.rate:g} fps"
     return f"{source.type}{size}{'' if source.live else ', as fast as possible'}"
+
+
+def describe_all(pipeline: Pipeline) -> str:
+    """Return the sources of a pipeline, where there are several with their names."""
+    if pipeline.source is not None:
+        return describe(pipeline.source)
+    named = (f"{name}: {describe(source)}" for name, source in pipeline.all_sources.items())
+    return ", ".join(named)
+
+
+def verify(name: str, pipeline: Pipeline) -> None:
+    """Check what can be known of its sources. Raises ConfigError for what is certainly wrong."""
+    for each, source in pipeline.all_sources.items():
+        try:
+            source.verify()
+        except SourceError as error:
+            place = "source" if pipeline.source is not None else f"sources.{each}"
+            raise ConfigError(f"pipelines.{name}.{place}: {error}") from error
 
 
 def at_rate(source: SourceOptions, rate_hz: float | None) -> SourceOptions:

@@ -12,7 +12,7 @@ from edge.engines.tuning import Tuned, Tuning
 from edge.errors import ConfigError, EdgeError, EngineError, ModelError, SourceError
 from edge.lab.loop_run import LoopRun, LoopWorker, Tally
 from edge.lab.machine import usable_cores
-from edge.lab.sources import describe, endless, stand_in, with_source
+from edge.lab.sources import describe_all, endless, stand_in, verify
 from edge.lab.turns import in_turns
 from edge.lab.verdict import Candidate, Outcome, Verdict, figure_name, judge
 from edge.supervisor import clock
@@ -83,11 +83,8 @@ class Tuner:
         self._best = {name: found[0] for name, found in self._candidates.items()}
         self._pipelines = {}
         for name, pipeline in device.pipelines.items():
-            try:
-                pipeline.source.verify()
-            except SourceError as error:
-                raise ConfigError(f"pipelines.{name}.source: {error}") from error
-            self._pipelines[name] = with_source(pipeline, endless(pipeline.source))
+            verify(name, pipeline)
+            self._pipelines[name] = pipeline.with_sources(endless)
         self._in_place_of: dict[str, str] = {}
         self._digests: dict[str, str] = {}
 
@@ -154,11 +151,11 @@ class Tuner:
                 f"{error}; with `--synthetic` a source that is not there is replaced by test "
                 "frames of its size and rate"
             ) from error
-        old = self._pipelines[name].source
-        new = stand_in(old)
-        self._listener.said(f"{error}; measured with {describe(new)} instead")
-        self._in_place_of[name] = describe(old)
-        self._pipelines[name] = with_source(self._pipelines[name], new)
+        old = self._pipelines[name]
+        new = old.with_sources(stand_in)
+        self._listener.said(f"{error}; measured with {describe_all(new)} instead")
+        self._in_place_of[name] = describe_all(old)
+        self._pipelines[name] = new
 
     def _tune(self, name: str) -> Tuned:
         deadline_ms = self._pipelines[name].deadline_ms
@@ -213,7 +210,7 @@ class Tuner:
         versions = installed()
         evidence: dict[str, Any] = {
             "model": pipeline.model.path.name,
-            "source": describe(pipeline.source),
+            "source": describe_all(pipeline),
             "in_place_of": self._in_place_of.get(name),
             "deadline_ms": pipeline.deadline_ms,
             "beside": {n: str(best) for n, best in self._best.items() if n != name},

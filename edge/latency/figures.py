@@ -101,7 +101,9 @@ class Figures:
 
     def lost(self, *, mailbox: int = 0, source: int = 0, skipped: int = 0) -> None:
         """Count frames that got no result."""
-        self.window.dropped.update(mailbox=mailbox, source=source, skipped=skipped)
+        self.window.dropped["mailbox"] += mailbox
+        self.window.dropped["source"] += source
+        self.window.dropped["skipped"] += skipped
 
     def failed(self) -> None:
         """Count a frame that could not be read or decoded."""
@@ -110,6 +112,17 @@ class Figures:
     def acknowledged(self, latency_ns: int, *, hit: bool = False) -> None:
         """Take in the time from capture to the broker's acknowledgement."""
         (self._hits_acknowledged if hit else self._acknowledged).record(latency_ns // 1000)
+
+    def add(self, other: Figures) -> None:
+        """Add the open window of others to this one's."""
+        self.window.add(other.window)
+        self.blamed.update(other.blamed)
+        self._latency.merge(other._latency)
+        for stage, histogram in other._stages.items():
+            self._stages[stage].merge(histogram)
+        self._acknowledged.merge(other._acknowledged)
+        self._hits.merge(other._hits)
+        self._hits_acknowledged.merge(other._hits_acknowledged)
 
     def end_window(self, now_ns: int) -> Window:
         """Close the window and begin the next; return what it held."""
@@ -151,6 +164,11 @@ class Window:
     hits: Distribution
     hits_total: Distribution
     hits_acknowledged: Percentiles
+
+    @property
+    def fps(self) -> float:
+        """Results a second."""
+        return round(self.counts.frames / self.seconds, 2) if self.seconds else 0.0
 
 
 def percentiles(histogram: Histogram) -> Percentiles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -43,6 +43,9 @@ class SourceOptions(Options, abc.ABC):
     """What all sources have in common; each says its own `type`."""
 
     type: str = Field(description="Kind of source.")
+    deadline_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = Field(
+        default=None, description="Deadline of its frames, where it is not the pipeline's."
+    )
 
     @property
     def live(self) -> bool:
@@ -81,6 +84,10 @@ class Source(abc.ABC):
     """Frames that were due by the source's own clock and that nobody could take, in all."""
     reduction: Callable[[int, int], int] = staticmethod(whole)
     """For a frame of that width and height: the 1, 2, 4 or 8 by which it may be decoded smaller."""
+
+    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
+        """From the next frame on, decode them smaller by what `reduction` says of their size."""
+        self.reduction = reduction
 
     @abc.abstractmethod
     def open(self) -> None:

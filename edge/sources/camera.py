@@ -74,6 +74,12 @@ class Camera(Source):
         self._decode: Callable[[NDArray[Any]], NDArray[Any] | None] | None = None
         self._capture: Any = None
 
+    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
+        """From the next frame on, decode them smaller."""
+        super().make_smaller(reduction)
+        if self._capture is not None:
+            self._decode = self._decoder(self._capture)
+
     def open(self) -> None:
         """Open the device node and ask for size, rate and format."""
         import cv2

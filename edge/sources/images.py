@@ -166,6 +166,12 @@ class Images(Source):
         self._kept_bytes = 0
         self._number = -1
 
+    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
+        """From the next file on, decode them smaller; what was kept may be too small."""
+        super().make_smaller(reduction)
+        self._kept.clear()
+        self._kept_bytes = 0
+
     def open(self) -> None:
         """Find the files."""
         paths = self._options.path if isinstance(self._options.path, list) else [self._options.path]

@@ -63,7 +63,7 @@ class Keeper:
         self._verdict = ""
         self._words = LastWords()
         self.restarts = -1
-        self.next_frame = 0
+        self._next_frames = [0] * len(options.all_sources)
         self._deadly = -1
         self.answered = 0
         self.failure: Failed | None = None
@@ -95,12 +95,12 @@ class Keeper:
 
     def _leave_out_what_kills(self) -> None:
         """Pass over a pulled frame that two workers died of; a live source has moved on anyway."""
-        if self.options.source.live or not self._ready:
-            return
-        deadly, self._deadly = self._deadly, self.next_frame
-        if deadly == self.next_frame:
+        if self.options.live or not self._ready:
+            return  # (of pulled sources there is one)
+        deadly, self._deadly = self._deadly, self._next_frames[0]
+        if deadly == self._deadly:
             details = {"frame": deadly, "file": None}
-            self.next_frame += 1
+            self._next_frames[0] += 1
             self._on_record(
                 Note("frame_failed", f"frame {deadly} ended two workers and is left out", details)
             )
@@ -139,7 +139,7 @@ class Keeper:
             self.name,
             self.options,
             device=self._device,
-            first_frames=[self.next_frame],
+            first_frames=self._next_frames,
             max_frames=left,
             rung=self.rung,
         )
@@ -176,10 +176,12 @@ class Keeper:
 
     def _take(self, record: Record) -> None:
         if isinstance(record, (Done, Late)):
-            self.next_frame = record.frame + 1
+            self._next_frames[record.source] = record.frame + 1
             self.answered += isinstance(record, Done)
         elif isinstance(record, Note) and record.event == "frame_failed":
-            self.next_frame = record.details["frame"] + 1
+            names = list(self.options.all_sources)
+            source = names.index(record.details["source"]) if "source" in record.details else 0
+            self._next_frames[source] = record.details["frame"] + 1
         elif isinstance(record, Beat):
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):

@@ -17,12 +17,14 @@ from edge.messages import (
     ModelInfo,
     PipelineInfo,
     Result,
+    SourceResult,
 )
 from edge.supervisor import clock
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.rungs import Rungs
+from edge.supervisor.source import SupervisedSource
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready, Refused
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 MISS_EVENTS_EVERY_S = 10.0
 FAILURE_EVENTS_EVERY_S = 1.0
-NO_BEAT = Beat([], [], [], 0)
 State = Literal["starting", "running", "failed", "ended", "stopped"]
 
 
@@ -56,7 +57,11 @@ class SupervisedPipeline:
         self.options = options
         self.state: State = "starting"
         self.outlet = outlet
-        self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
+        self._sources = [SupervisedSource(each, options) for each in options.all_sources]
+        self._alone = len(self._sources) == 1
+        self.figures = self._sources[0].figures
+        if not self._alone:
+            self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
         self.keeper = Keeper(
             name,
             options,
@@ -67,14 +72,8 @@ class SupervisedPipeline:
             on_output=self._worker_said,
         )
         self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
-        self._beat = NO_BEAT
         self._died_ns: int | None = None
-        self._died = False
         self._sequence = sequence
-        self._last_ns: int | None = None
-        self._lost_since = 0
-        self._published_labels: list[Any] | None = None
-        self._published_ns = -(10**18)
         self._quiet_until: dict[str, float] = {}
         self._untold_misses = 0
 
@@ -95,18 +94,17 @@ class SupervisedPipeline:
         if isinstance(record, (Done, Late)):
             if self.rungs.heard(record):
                 self._on_another_rung()
-            self._count_the_downtime(record.captured_ns)
+            source = self._sources[record.source]
+            source.frame_came(record.captured_ns)
         if isinstance(record, Done):
-            self._result(record)
+            self._result(record, source)
         elif isinstance(record, Late):
-            self._judged(self.figures.late(record.stages_ns), record, "dropped unrun")
+            blamed = source.figures.late(record.stages_ns)
+            self._judged(blamed, record, source, "dropped unrun")
         elif isinstance(record, Beat):
-            before, self._beat = self._beat, record
-            mailbox = sum(record.replaced) - sum(before.replaced)
-            source = sum(record.lost) - sum(before.lost)
-            self._lost_since += mailbox + source
-            skipped = sum(record.skipped) - sum(before.skipped)
-            self.figures.lost(mailbox=mailbox, source=source, skipped=skipped)
+            counts = zip(record.replaced, record.lost, record.skipped, strict=True)
+            for source, (replaced, lost, skipped) in zip(self._sources, counts, strict=True):
+                source.take_counts(replaced=replaced, lost=lost, skipped=skipped)
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
@@ -122,16 +120,7 @@ class SupervisedPipeline:
             self.state = "ended"
             self._tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
 
-    def _count_the_downtime(self, captured_ns: int) -> None:
-        """Count the frames that fell due while a worker was replaced, each once, as lost."""
-        rate = self.rungs.options.source.rate
-        if self._died and rate is not None and self._last_ns is not None:
-            due = round((captured_ns - self._last_ns) * rate / 1e9) - 1
-            self.figures.lost(source=max(due - self._lost_since, 0))
-        self._died, self._last_ns, self._lost_since = False, captured_ns, 0
-
     def _started(self, ready: Ready) -> None:
-        self._beat = NO_BEAT
         self.state = "running"
         self._tell(
             "model_loaded",
@@ -148,15 +137,17 @@ class SupervisedPipeline:
             self._tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
         self.outlet.changed()
 
-    def _result(self, done: Done) -> None:
+    def _result(self, done: Done, source: SupervisedSource) -> None:
         stages_ns = done.stages_ns
-        take_in = self.figures.hit if done.cached else self.figures.result
+        take_in = source.figures.hit if done.cached else source.figures.result
         blamed = take_in(stages_ns)
-        self._judged(blamed, done, "answered late")
-        if self._worth_publishing(done):
-            self._publish(done, stages_ns, met=blamed is None)
+        self._judged(blamed, done, source, "answered late")
+        if source.worth_publishing(done, self.options.publish):
+            self._publish(done, source, stages_ns, met=blamed is None)
 
-    def _judged(self, blamed: str | None, record: Done | Late, what: str) -> None:
+    def _judged(
+        self, blamed: str | None, record: Done | Late, source: SupervisedSource, what: str
+    ) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
         self.rungs.judged(record, missed=blamed is not None)
         if blamed is None:
@@ -169,34 +160,27 @@ class SupervisedPipeline:
         misses, self._untold_misses = self._untold_misses, 0
         self._tell(
             "deadline_missed",
-            f"frame {record.frame} was {what}, {took_ms:g} ms after its capture (deadline "
-            f"{self.options.deadline_ms:g} ms); most of it went to {blamed}",
+            f"frame {record.frame}{'' if self._alone else f' of {source.name}'} was {what}, "
+            f"{took_ms:g} ms after its capture (deadline {source.deadline_ms:g} ms); most of it "
+            f"went to {blamed}",
             level=logging.WARNING,
+            source=source.name,
             frame=record.frame,
             took_ms=took_ms,
             blame=blamed,
             misses_since_last_event=misses,
         )
 
-    def _worth_publishing(self, done: Done) -> bool:
-        wanted = self.options.publish
-        since_ms = (done.decoded_ns - self._published_ns) / 1e6
-        if since_ms < wanted.min_interval_ms:
-            return False
-        labels = [prediction.get("label", prediction) for prediction in done.predictions]
-        if wanted.when == "changed" and labels == self._published_labels:
-            return False
-        self._published_labels, self._published_ns = labels, done.decoded_ns
-        return True
-
-    def _publish(self, done: Done, stages_ns: dict[str, int], *, met: bool) -> None:
+    def _publish(
+        self, done: Done, source: SupervisedSource, stages_ns: dict[str, int], *, met: bool
+    ) -> None:
         outlet = self.outlet
         rung_name, options, ready = self.rungs.of(done)
-        result = Result(
+        result = (Result if self._alone else SourceResult)(
             device=outlet.device,
             boot=outlet.boot,
             pipeline=self.name,
-            source=self.options.source.type,
+            source=source.name,
             sequence=next(self._sequence),
             frame=done.frame,
             file=done.name or None,
@@ -209,25 +193,28 @@ class SupervisedPipeline:
             predictions=done.predictions,
             truth=done.truth,
             cached=_cached(done),
+            batch=done.batch,
             latency_ms=Latency(
                 total=_milliseconds(done.decoded_ns - done.captured_ns),
                 **{stage: _milliseconds(spent_ns) for stage, spent_ns in stages_ns.items()},
             ),
-            deadline_ms=self.options.deadline_ms,
+            deadline_ms=source.deadline_ms,
             deadline_met=met,
         )
         captured_ns, hit = done.captured_ns, done.cached is not None
 
         def acknowledged() -> None:
-            self.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
+            source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
         outlet.send(result, acknowledged)
 
     def _note(self, note: Note) -> None:
         event: Any = note.event
         if event == "frame_failed":
-            self.figures.failed()
-            if self.options.source.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
+            names = [source.name for source in self._sources]
+            at = names.index(note.details["source"]) if "source" in note.details else 0
+            self._sources[at].figures.failed()
+            if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
                 return
         level = logging.INFO if event == "source_back" else logging.WARNING
         self._tell(event, note.message, level=level, **note.details)
@@ -237,14 +224,16 @@ class SupervisedPipeline:
         self.outlet.send(self.metrics())
 
     def _on_another_rung(self) -> None:
-        self.figures.on_rung(self.rungs.rung)
+        for source in self._sources:
+            source.on_rung(self.rungs.rung, self.rungs.options)
         self.keeper.options, self.keeper.rung = self.rungs.options, self.rungs.rung
         self.outlet.changed()
 
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
         self.rungs.worker_died()
         self._died_ns = self._died_ns or time.monotonic_ns()
-        self._died = True
+        for source in self._sources:
+            source.worker_died()
         if self.keeper.failure is not None:
             return  # it has said itself why, and its pipeline is told as failed
         self.state = "starting"
@@ -275,7 +264,16 @@ class SupervisedPipeline:
 
     def metrics(self) -> Metrics:
         """Close the window of figures and return its message."""
-        window = self.figures.end_window(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        sources = None
+        if not self._alone:
+            for source in self._sources:
+                self.figures.add(source.figures)
+            sources = {
+                source.name: source.in_metrics(source.figures.end_window(now_ns))
+                for source in self._sources
+            }
+        window = self.figures.end_window(now_ns)
         total = self.figures.total
         pid = self.keeper.pid
         return Metrics(
@@ -287,7 +285,7 @@ class SupervisedPipeline:
             window_s=round(window.seconds, 3),
             frames=window.counts.frames,
             frames_total=total.frames,
-            fps=round(window.counts.frames / window.seconds, 2) if window.seconds else 0.0,
+            fps=window.fps,
             dropped=window.counts.drops(),
             dropped_total=total.drops(),
             failed=window.counts.failed,
@@ -302,6 +300,7 @@ class SupervisedPipeline:
             stages_ms=window.stages,
             acknowledged_ms=window.acknowledged,
             cache=self._cache_figures(window),
+            sources=sources,
             rung=self.rungs.rung,
             rung_name=self.rungs.names[self.rungs.rung],
             ladder=self.rungs.figures(),
@@ -330,7 +329,7 @@ class SupervisedPipeline:
         ready, model = self.rungs.ready, self.rungs.options.model
         return PipelineInfo(
             state=self.state,
-            source=self.options.source.type,
+            sources={name: each.type for name, each in self.options.all_sources.items()},
             deadline_ms=self.options.deadline_ms,
             on_late=self.options.on_late,
             decoder=self.options.decode.type,
@@ -353,6 +352,7 @@ class SupervisedPipeline:
                 init_ms=ready.init_ms,
                 first_invoke_ms=ready.first_invoke_ms,
                 warm_up_frames=ready.warm_up_frames,
+                batch=ready.batch,
             ),
         )
 

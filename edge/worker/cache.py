@@ -65,9 +65,14 @@ class ResultCache(abc.ABC):
     def find(self, tensor: NDArray[Any], captured_ns: int) -> Hit | None:
         """Return a result for this input of a frame captured then; None where there is none."""
 
+    @property
     @abc.abstractmethod
-    def keep(self, result: Kept) -> None:
-        """Keep the result of the input that `find` was asked for last."""
+    def asked(self) -> Any:
+        """What the input that `find` was asked for last is known by."""
+
+    @abc.abstractmethod
+    def keep(self, asked: Any, result: Kept) -> None:
+        """Keep the result of an input, by what `asked` was after `find`."""
 
     def _hit(self, kept: Kept, captured_ns: int, similarity: float) -> Hit | None:
         """Return the hit, None when the result is too old."""
@@ -92,9 +97,14 @@ class ExactCache(ResultCache):
         self._results.move_to_end(self._asked)
         return self._hit(kept, captured_ns, 1.0)
 
-    def keep(self, result: Kept) -> None:
+    @property
+    def asked(self) -> bytes:
+        """The bytes of the input."""
+        return self._asked
+
+    def keep(self, asked: bytes, result: Kept) -> None:
         """Keep the result under these bytes, in the place of an older one."""
-        self._results[self._asked] = result
+        self._results[asked] = result
         if len(self._results) > self._size:
             self._results.popitem(last=False)
 
@@ -141,7 +151,12 @@ class SimilarCache(ResultCache):
             self._used[found] = self._asked
         return best
 
-    def keep(self, result: Kept) -> None:
+    @property
+    def asked(self) -> NDArray[np.float32]:
+        """The picture's signature."""
+        return self._signature.copy()
+
+    def keep(self, asked: NDArray[np.float32], result: Kept) -> None:
         """Keep the result under this signature."""
         if len(self._results) < self._size:
             place = len(self._results)
@@ -151,7 +166,7 @@ class SimilarCache(ResultCache):
             place = self._used.index(min(self._used))
             self._results[place] = result
             self._used[place] = self._asked
-        self._signatures[place] = self._signature
+        self._signatures[place] = asked
 
     def _sign(self, picture: NDArray[Any]) -> None:
         """Write the signature of a picture (height, width, channels), 1 from black to white."""

@@ -1,4 +1,4 @@
-"""Where the loop's two threads meet: the frame that waits, and whether the engine is idle."""
+"""Where the loop's threads meet: the frames that wait, and whether the engine is idle."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from edge.sources.base import Grabbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from edge.worker.prepare import Prepared
+    from edge.worker.schedule import Next, Schedule
 
 NOTHING = Grabbed(-1, 0)
 
@@ -22,74 +25,130 @@ class Slot:
     """A tensor that is written again and again, and the frame it holds at the moment."""
 
     tensor: NDArray[Any]
+    way: Prepared
+    """What the tensor is made for, and what will run it."""
+    source: int = 0
     grabbed: Grabbed = NOTHING
     frame: int = -1
-    """Its number, over all workers of the pipeline."""
+    """Its number within its source, over all workers of the pipeline."""
     retrieved_ns: int = 0
     prepared_ns: int = 0
+    captured_ns: int = 0
+    due_ns: int = 0
 
 
 class Mailbox:
-    """Three slots go round: one is written, one lies here, one is in the forward pass.
+    """Slots go round: they are written, lie here, are in the forward pass.
 
     A frame that is ready while the engine is idle does not come to lie here: whoever offers
     it runs it, and no frame waits for a thread to wake up. Only behind a forward pass under
-    way does it wait, for the thread that makes that pass, and the newest frame wins.
+    way does it wait, for the thread that makes that pass, and the newest frame wins. That thread
+    waits for frames only where several are to share a forward pass.
     """
 
-    def __init__(self, buffer: Callable[[], NDArray[Any]]) -> None:
-        self._free = [Slot(buffer()) for _ in range(3)]
-        self._waiting: Slot | None = None
+    def __init__(
+        self, schedule: Schedule[Slot], coming: Callable[[], Sequence[int | None]]
+    ) -> None:
+        """`coming` tells when the next frame of each source falls due; None: nobody knows."""
+        self._schedule = schedule
+        self._coming = coming
+        self._free: list[Slot] = []
         self._lock = threading.Lock()
-        self._room = threading.Lock()  # a bell: a Condition takes two more locks a wait
+        self._rooms = [threading.Lock() for _ in schedule.replaced]  # bells, not Conditions:
+        self._arrival = threading.Lock()  # these take two more locks a wait
         self.idle = True
-        """Whether no forward pass is under way."""
-        self.replaced = 0
+        """Whether no forward pass is under way, nor a batch for one being gathered."""
+        self.ended = False
+        """Set by who knows that no more frames come: nobody waits for them any longer."""
 
-    def blank(self) -> Slot:
-        """Return a slot to write, for the one thread that has the source."""
+    @property
+    def replaced(self) -> list[int]:
+        """How many frames of each source a newer one replaced."""
+        return list(self._schedule.replaced)
+
+    def blank(self, way: Prepared) -> Slot:
+        """Return a slot to write, for a thread that has a source."""
         with self._lock:
-            return self._free.pop()
+            slot = self._free.pop() if self._free else None
+        if slot is None or slot.way is not way:
+            slot = Slot(way.preprocess.buffer(), way)
+        return slot
 
     def offer(self, slot: Slot) -> bool:
         """Offer a written slot; True when the engine was idle: it is now the caller's to run.
 
-        Otherwise the slot lies here until the engine is through. One that still lay here is
-        replaced, and counted.
+        Otherwise the slot lies here until the engine is through. One that is replaced for it
+        is counted.
         """
         with self._lock:
+            replaced = self._schedule.put(slot)
+            if replaced is not None:
+                self._free.append(replaced)
             if self.idle:
                 self.idle = False
                 return True
-            if self._waiting is not None:
-                self._free.append(self._waiting)
-                self.replaced += 1
-            self._waiting = slot
+            self._ring(self._arrival)
             return False
 
-    def skip(self) -> None:
+    def skip(self, source: int) -> None:
         """Count a frame that was not worth preparing: a newer one would have replaced it."""
         with self._lock:
-            self.replaced += 1
+            self._schedule.replaced[source] += 1
 
-    def next(self, slot: Slot) -> Slot | None:
-        """Give back the slot that was run; return the one that waits, to be run by the caller.
+    def take(self) -> Next[Slot]:
+        """Take what is to be run now, and what is too late for it, for who has the engine.
 
-        None when there is none: the engine is idle then.
+        Waits where it is worth waiting for frames that can share the forward pass.
+        """
+        while True:
+            with self._lock:
+                now_ns = time.monotonic_ns()
+                until_ns = None
+                if not self.ended:
+                    until_ns = self._schedule.wait_until(now_ns, self._coming)
+                if until_ns is None:
+                    taken = self._schedule.take(now_ns, self._coming)
+                    for slot in (*taken.run, *taken.late):
+                        self._ring(self._rooms[slot.source])
+                    return taken
+            self._arrival.acquire(timeout=(until_ns - now_ns) / 1e9)
+
+    def give_back(self, slots: Sequence[Slot]) -> bool:
+        """Give back slots that were run; False when nothing waits.
+
+        The engine is idle then; otherwise it stays the caller's, who has to take what waits.
         """
         with self._lock:
-            self._free.append(slot)
-            waiting, self._waiting = self._waiting, None
-            if waiting is None:
-                self.idle = True
-            elif self._room.locked():
-                self._room.release()
-            return waiting
+            self._free += slots
+            self.idle = not self._schedule.waiting
+            return not self.idle
 
-    def wait_for_room(self, timeout_s: float) -> bool:
-        """Wait until no frame lies here; False when the time has passed."""
+    def recycle(self, slots: Sequence[Slot]) -> None:
+        """Give back slots that were dropped, while keeping the engine."""
+        with self._lock:
+            self._free += slots
+
+    def end(self) -> None:
+        """Say that no more frames come."""
+        with self._lock:
+            self.ended = True
+            self._ring(self._arrival)
+
+    def ahead(self, source: int) -> int:
+        """Return how many waiting frames come before one that this source gives now."""
+        with self._lock:
+            return self._schedule.ahead(source)
+
+    def wait_for_room(self, source: int, timeout_s: float) -> bool:
+        """Wait until there is room for a frame of a source; False when the time has passed."""
         end = time.monotonic() + timeout_s
-        while self._waiting is not None:
-            if not self._room.acquire(timeout=max(end - time.monotonic(), 0)):
+        while self._schedule.waits(source) >= self._schedule.room:
+            if not self._rooms[source].acquire(timeout=max(end - time.monotonic(), 0)):
                 return False
         return True
+
+    @staticmethod
+    def _ring(bell: threading.Lock) -> None:
+        """Wake the one that waits for a bell, or let it not wait at all. With the lock held."""
+        if bell.locked():
+            bell.release()

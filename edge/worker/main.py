@@ -16,10 +16,9 @@ import threading
 from edge.config.pipeline import Pipeline
 from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
-from edge.wire import Beat, Ended, Failed, Job, Note, Record, Stop, Wire
+from edge.wire import Ended, Failed, Job, Note, Record, Stop, Wire
 from edge.worker.cpu import take_place
-from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
-from edge.worker.mailbox import Mailbox
+from edge.worker.loop import Loop
 from edge.worker.prepare import Prepared, prepare, quiet_python
 
 BEAT_S = 0.5
@@ -62,9 +61,9 @@ def main() -> None:
         options = Pipeline.model_validate_json(job.options)
         refused = [] if job.check_only else list(take_place(options.cpu))
         tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
-        prepared = prepare(options, pipeline=job.pipeline, tuning=tuning)
+        prepared = prepare(options, pipeline=job.pipeline, tuning=tuning, rung=job.rung)
         line.tell(prepared.ready)
-        for sentence in refused:
+        for sentence in (*refused, *prepared.refusals):
             line.tell(Note("not_permitted", sentence, {}))
         if not job.check_only:
             _run(job, options, prepared, line)
@@ -86,16 +85,11 @@ def _only_the_schema_that_is_needed() -> None:
 
 
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
-    line.may_wait = not options.source.live  # a pulled source loses nothing
-    mailbox = Mailbox(prepared.preprocess.buffer)
-    inference = InferenceSide(options, prepared, mailbox, line.tell, max_frames=job.max_frames)
-    capture = CaptureSide(
-        options, prepared, mailbox, inference, line.tell, first_frame=(job.first_frames or [0])[0]
+    line.may_wait = not options.live  # a pulled source loses nothing
+    loop = Loop(
+        options, prepared, line.tell, first_frames=job.first_frames, max_frames=job.max_frames
     )
     told_to_stop = threading.Event()
-
-    def beat() -> Beat:
-        return Beat([mailbox.replaced], [capture.source.lost], [0], inference.busy_since_ns)
 
     def listen() -> None:
         """Tell that we live, and hear when to stop."""
@@ -107,13 +101,13 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                     os._exit(ORPHANED)
                 if isinstance(record, Stop):
                     told_to_stop.set()
-                    inference.stopping.set()
-            line.tell(beat())
+                    loop.stop()
+            line.tell(loop.beat())
 
     quiet_python()
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    run_pipeline(capture, inference)
+    loop.run()
     line.may_wait = True  # what is said last must arrive
-    line.tell(beat())
+    line.tell(loop.beat())
     if not told_to_stop.is_set():
         line.tell(Ended())

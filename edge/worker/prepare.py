@@ -8,21 +8,25 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from edge.engines.batch import BatchEngine
 from edge.engines.choose import choose
 from edge.engines.engine import Engine
 from edge.engines.model_file import read_model_file
-from edge.errors import ConfigError, DecodeError
+from edge.errors import BatchError, ConfigError, DecodeError, ModelError
 from edge.wire import Ready
 from edge.worker.cache import ResultCache, result_cache
 from edge.worker.preprocess import Preprocessor
+from edge.worker.schedule import Costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from edge.config.pipeline import Pipeline
     from edge.decoders.base import Decoder
@@ -35,8 +39,9 @@ SWITCH_INTERVAL_S = 50e-6  # the default of 5 ms lets the capture thread hold up
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A pipeline that is ready for frames."""
+    """A pipeline that is ready for frames, on one rung of its ladder."""
 
+    options: Pipeline
     engine: Engine
     preprocess: Preprocessor
     decode: Decoder
@@ -45,12 +50,45 @@ class Prepared:
     warm_ns: int
     """How long a frame's way takes on warm caches, from pixels to predictions."""
     ready: Ready
+    costs: Costs
     cache: ResultCache | None = None
     """None where every frame is run."""
+    batches: BatchEngine | None = None
+    """None where frames are run one at a time."""
+    refusals: tuple[str, ...] = ()
+    """Wishes that were not granted: the pipeline runs without."""
+
+    @property
+    def rung(self) -> int:
+        """Which rung of the ladder; 0 is the pipeline as configured."""
+        return self.ready.rung
+
+    @property
+    def every(self) -> int:
+        """Only every n-th frame is run."""
+        return self.options.every
+
+    @property
+    def batch(self) -> int:
+        """How many frames can share a forward pass."""
+        return self.ready.batch
+
+    def run(self, tensors: list[NDArray[Any]]) -> list[list[NDArray[Any]]]:
+        """Run at most `batch` frames in one forward pass; return the outputs of each.
+
+        Raises ModelError when the model itself fails.
+        """
+        if self.batches is None:
+            return [self.engine.run(tensor) for tensor in tensors]
+        return self.batches.run(tensors)
 
 
 def prepare(
-    options: Pipeline, *, pipeline: str = "", tuning: Tuning | str | None = None
+    options: Pipeline,
+    *,
+    pipeline: str = "",
+    tuning: Tuning | str | None = None,
+    rung: int = 0,
 ) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
 
@@ -64,6 +102,11 @@ def prepare(
     model = options.model
     # Before any interpreter: tflite-runtime dies of a truncated file where this says what is wrong.
     summary = read_model_file(model.path)
+    if summary.keeps_state and len(options.all_sources) > 1:
+        raise ModelError(
+            f"{model.path}: keeps state from frame to frame, and frames of several sources would "
+            "mix in it: give each source a pipeline of its own"
+        )
     choice = choose(
         model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
     )
@@ -76,28 +119,44 @@ def prepare(
     except DecodeError as error:
         raise DecodeError(f"{model.path}: {error}") from error
     cache = result_cache(options.cache, summary, preprocess)
+    batches, refusals = None, []
+    if options.batch.max_size > 1:
+        try:
+            batches = BatchEngine(engine, options.batch.max_size)
+        except BatchError as error:
+            refusals.append(f"`batch` was not granted, frames are run one at a time: {error}")
     first_invoke_ms, warm_ns = _warm_up(engine, preprocess, decode)
-    return Prepared(
+    ready = Ready(
+        engine=choice.name,
+        engine_version=choice.version,
+        engine_reason=choice.reason,
+        threads=choice.threads,
+        digest=summary.sha256,
+        size_bytes=summary.size_bytes,
+        inputs=[str(spec) for spec in engine.inputs],
+        outputs=[str(spec) for spec in engine.outputs],
+        init_ms=round(init_ms, 3),
+        first_invoke_ms=round(first_invoke_ms, 3),
+        warm_up_frames=WARM_UP_FRAMES,
+        rung=rung,
+        batch=options.batch.max_size if batches is not None else 1,
+    )
+    prepared = Prepared(
+        options,
         engine,
         preprocess,
         decode,
         summary.keeps_state,
         warm_ns,
-        Ready(
-            engine=choice.name,
-            engine_version=choice.version,
-            engine_reason=choice.reason,
-            threads=choice.threads,
-            digest=summary.sha256,
-            size_bytes=summary.size_bytes,
-            inputs=[str(spec) for spec in engine.inputs],
-            outputs=[str(spec) for spec in engine.outputs],
-            init_ms=round(init_ms, 3),
-            first_invoke_ms=round(first_invoke_ms, 3),
-            warm_up_frames=WARM_UP_FRAMES,
-        ),
+        ready,
+        Costs(),
         cache,
+        batches,
+        tuple(refusals),
     )
+    for size in sorted({1, 2, prepared.batch}) if prepared.batch > 1 else ():
+        prepared.costs.take(size, _time_batch(prepared, size))
+    return prepared
 
 
 def read_labels(labels: Path | Sequence[str] | None) -> list[str]:
@@ -151,3 +210,13 @@ def _warm_up(engine: Engine, preprocess: Preprocessor, decode: Decoder) -> tuple
             first_ms = (time.monotonic_ns() - ready_ns) / 1e6
         decode(outputs)
     return first_ms, time.monotonic_ns() - began_ns
+
+
+def _time_batch(prepared: Prepared, size: int) -> int:
+    """Return the nanoseconds that answering so many black frames at once takes."""
+    tensors = [prepared.preprocess.buffer() for _ in range(size)]
+    prepared.run(tensors)
+    began_ns = time.monotonic_ns()
+    for outputs in prepared.run(tensors):
+        prepared.decode(outputs)
+    return time.monotonic_ns() - began_ns

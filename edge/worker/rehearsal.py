@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge.config.pipeline import Pipeline
-    from edge.sources.base import ModelInput
+    from edge.sources.base import ModelInput, SourceOptions
     from edge.worker.prepare import Prepared
 
 CHEAP = 1 / 20  # of a core: what `auto` may cost
@@ -30,19 +29,21 @@ MEMORY = 1 / 8
 class Rehearsal:
     """Knows the last frame and how long its way takes; used by the thread that has the source."""
 
-    def __init__(self, options: Pipeline, prepared: Prepared) -> None:
+    def __init__(self, source: SourceOptions, prepared: Prepared, *, alone: bool) -> None:
+        """`alone` says that the engine serves this source only."""
         self._preprocess = prepared.preprocess
-        self._run = prepared.engine.run
+        self._run = prepared.run
         self._decode = prepared.decode
-        rate = options.source.rate
+        rate, rehearse = source.rate, prepared.options.rehearse
         self._affordable_ns = CHEAP * 1e9 / rate if rate is not None else 0.0
-        if options.rehearse == "always":
+        if rehearse == "always":
             self._affordable_ns = float("inf")
-        # A model that keeps state would take the rehearsal for a frame, and with a cache the
-        # next frame may need no forward pass.
+        # A model that keeps state would take the rehearsal for a frame, with a cache the next
+        # frame may need no forward pass, and the frames of other sources come in between.
         self._wanted = (
-            options.source.live
-            and options.rehearse != "never"
+            source.live
+            and alone
+            and rehearse != "never"
             and not prepared.keeps_state
             and prepared.cache is None
         )
@@ -63,7 +64,7 @@ class Rehearsal:
         if not sleep_until(due_ns - round(1.25 * self._usual_ns) - MARGIN_NS, stop):
             return
         began_ns = time.monotonic_ns()
-        self._decode(self._run(tensor))
+        self._decode(self._run([tensor])[0])
         # Last what comes first, lest a large model drives it out of the caches again.
         self._preprocess(self.frame, tensor)
         self._usual_ns += (time.monotonic_ns() - began_ns - self._usual_ns) * MEMORY

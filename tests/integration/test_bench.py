@@ -16,12 +16,13 @@ from commands import edge
 from hand_made_model import hand_made
 
 from edge.engines.choose import choose, installed
+from edge.engines.noise import random_tensor
 from edge.errors import ModelError
 from edge.lab.bench import Plan, measure
-from edge.lab.probe import random_tensor
 from edge.lab.probe_wire import Slice
 from edge.lab.subject import CONTROL, Probe, Subject, combine
 from edge.latency.hdr_codec import decode
+from edge.tensors import TensorSpec
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "models/digits/digits.tflite"
@@ -167,17 +168,15 @@ def test_a_picture_that_cannot_be_resized_is_told(model: str, told: str, testdat
     ],
 )
 def test_inputs_are_filled_with_noise_of_their_type(dtype: str, low: int, high: int) -> None:
-    details = {"name": "x", "shape": np.array([50, 40]), "dtype": np.dtype(dtype).type}
-    tensor = random_tensor(details, np.random.default_rng(1))
+    tensor = random_tensor(TensorSpec("x", (50, 40), dtype), np.random.default_rng(1))
     assert (tensor.shape, tensor.dtype) == ((50, 40), np.dtype(dtype))
     assert low <= tensor.min() < tensor.max() <= high
     assert np.ptp(tensor.astype(np.float64)) > 0.9 * (high - low)
 
 
 def test_an_input_that_cannot_be_filled_is_told() -> None:
-    details = {"name": "text", "shape": np.array([1]), "dtype": np.bytes_}
     with pytest.raises(ModelError, match="the input text is of type"):
-        random_tensor(details, np.random.default_rng(1))
+        random_tensor(TensorSpec("text", (1,), "bytes_"), np.random.default_rng(1))
 
 
 # The command.

@@ -99,7 +99,7 @@ def test_the_command_measures_with_frames_of_the_size_asked_for_and_takes_the_tu
     found = [(case["pipeline"], case["source"]) for case in report["cases"]]
     assert found == [("two", "synthetic 64x48, as fast as possible")]
     assert report["cases"][0]["engine_reason"].startswith("tuned ")
-    assert load(config).pipelines["two"].source.type == "camera", "the file is left alone"
+    assert list(load(config).pipelines["two"].all_sources) == ["camera"], "the file is left alone"
 
 
 @pytest.mark.parametrize(

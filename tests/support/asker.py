@@ -48,5 +48,5 @@ class Asker:
             assert hit.kept.predictions == [{"frame": hit.kept.frame}]
             return hit.kept.frame
         self.ran.append(self.frame)
-        self.cache.keep(Kept(self.frame, captured_ns, [{"frame": self.frame}]))
+        self.cache.keep(self.cache.asked, Kept(self.frame, captured_ns, [{"frame": self.frame}]))
         return self.frame

@@ -16,12 +16,12 @@ from asker import Asker, a_pipeline
 from edge.config.cache import Cache
 from edge.engines.model_file import read_model_file
 from edge.errors import CacheError
-from edge.sources.base import Grabbed
 from edge.wire import Done
 from edge.worker.cache import ExactCache, result_cache
-from edge.worker.loop import InferenceSide
-from edge.worker.mailbox import Mailbox
+from edge.worker.inference import InferenceSide
+from edge.worker.mailbox import Mailbox, Slot
 from edge.worker.prepare import Prepared, prepare
+from edge.worker.schedule import NEVER_NS, Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,27 +199,24 @@ class Scene:
         ready = prepare(pipeline)
         self.engine = CountedEngine(ready.engine)
         self.records: list[Record] = []
-        self._preprocess = ready.preprocess
-        self._mailbox = Mailbox(ready.preprocess.buffer)
+        self._way = replace(ready, engine=cast("Engine", self.engine))
+        schedule: Schedule[Slot] = Schedule([NEVER_NS], drop_late=False)
+        self._mailbox = Mailbox(schedule, lambda: [None])
         self._inference = InferenceSide(
-            pipeline,
-            replace(ready, engine=cast("Engine", self.engine)),
-            self._mailbox,
-            self.records.append,
-            max_frames=None,
+            self._mailbox, self.records.append, live=True, max_frames=None
         )
         self._frames = itertools.count()
         self._began_ns = time.monotonic_ns() - 3600 * 1000 * MS
 
     def show(self, picture: NDArray[Any], at_ms: float) -> Done:
         """Answer a frame captured so many milliseconds after the first."""
-        slot = self._mailbox.blank()
+        slot = self._mailbox.blank(self._way)
         slot.frame = next(self._frames)
-        slot.grabbed = Grabbed(slot.frame, self._began_ns + round(at_ms * MS))
-        self._preprocess(picture, slot.tensor)
+        slot.captured_ns = self._began_ns + round(at_ms * MS)
+        self._way.preprocess(picture, slot.tensor)
         slot.retrieved_ns = slot.prepared_ns = time.monotonic_ns()
         assert self._mailbox.offer(slot)
-        self._inference.answer(slot)
+        self._inference.answer()
         done = self.records[-1]
         assert isinstance(done, Done)
         return done

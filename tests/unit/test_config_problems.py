@@ -21,7 +21,7 @@ pipelines:
 SOURCES = "`camera`, `images`, `synthetic` or `video`"
 THREADS = "threads: must be a whole number from 1 to 64, or `auto`"
 UNKNOWN = "is not known here; known are"
-IMAGES_KEYS = "`type`, `path`, `fps`, `loop`, `truth`, `tile`"
+IMAGES_KEYS = "`type`, `deadline_ms`, `path`, `fps`, `loop`, `truth`, `tile`"
 LIST_ALONE = "`truth: list` goes with `tile`: it names the true label of each tile"
 KEY = "a key must be text: put quotes around it"
 NO_PIPELINES = "is missing: The pipelines by name; they run side by side."
@@ -155,7 +155,6 @@ def test_a_wrong_value_is_told_with_what_is_allowed(
         ("{path: x}", f".type: is missing: it must be {SOURCES}"),
         ("webcam", f": must be a mapping with `type`: {SOURCES}, not 'webcam'"),
         ("a://u:x/y@b", f": must be a mapping with `type`: {SOURCES}, not 'a://***@b'"),
-        ("", f": must be a mapping with `type`: {SOURCES}, but it is empty"),
         ("{type: images, path: x, lop: y}", ".lop: is not known here; did you mean `loop`?"),
         ("{type: images, path: []}", f"{PATH}, not an empty list"),
         ("{type: images, path: [a, {}]}", ".path[1]: must be a path, not an empty mapping"),
@@ -186,6 +185,36 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
 
 
 @pytest.mark.parametrize(
+    ("sources", "problem"),
+    [
+        ("source:", ": has no `source`, nor `sources`: frames must come from somewhere"),
+        (
+            "source: {type: camera}\n    sources: {a: {type: camera}}",
+            ": has both `source` and `sources`: write all of them in `sources`",
+        ),
+        (
+            "sources: {}",
+            ".sources: must be a mapping with one or more names, not an empty mapping",
+        ),
+        (
+            "sources: {metrics: {type: camera}}",
+            ".sources.metrics: is a topic of its own; these names are taken: command, "
+            "status, info, metrics, events, predictions",
+        ),
+        ("sources: {a: {type: webcam}}", f".sources.a.type: must be {SOURCES}, not 'webcam'"),
+        (
+            "sources: {a: {type: camera}, b: {type: images, path: x}}",
+            ": `sources`: b has no rate of its own (`fps`), so nothing says when its frames are "
+            "due among the others'; give it `fps`, or a pipeline of its own",
+        ),
+    ],
+)
+def test_sources_are_told_by_their_names(refusal: Refusal, sources: str, problem: str) -> None:
+    (told,) = refusal(f"pipelines:\n  porch:\n    model: {{path: x}}\n    {sources}")
+    assert told.partition(": ")[2] == f"pipelines.porch{problem}"
+
+
+@pytest.mark.parametrize(
     ("text", "problems"),
     [
         ("pipelines: {}", [f"1: {NAMES}, not an empty mapping"]),
@@ -196,7 +225,10 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
             "pipelines:\n  a b: {model: {path: x}}",
             [
                 f"2: pipelines.a b: {NAME}",
-                "2: pipelines.a b.source: is missing: Where frames come from, told by `type`.",
+                (
+                    "2: pipelines.a b: has no `source`, nor `sources`: frames must come from "
+                    "somewhere"
+                ),
             ],
         ),
         (

@@ -96,6 +96,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `telemetry`",
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
+        "### `pipelines.NAME.batch`",
         "### `pipelines.NAME.cpu`",
         "### `pipelines.NAME.publish`",
         "### `pipelines.NAME.cache`",

@@ -16,10 +16,10 @@ from edge.config.pipeline import Pipeline
 from edge.errors import FrameError, ModelError, SourceError
 from edge.sources.base import Grabbed, Source, SourceOptions
 from edge.wire import Done, Late, Note
-from edge.worker import loop
-from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
-from edge.worker.mailbox import Mailbox
+from edge.worker import capture, inference, loop
+from edge.worker.loop import Loop
 from edge.worker.prepare import Prepared, prepare
+from edge.worker.schedule import Costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,9 +55,10 @@ def digits() -> Prepared:
 
 @pytest.fixture(autouse=True)
 def _nothing_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "FIRST_RETRY_S", 0.001)
-    monkeypatch.setattr(loop, "LONGEST_RETRY_S", 0.002)
-    monkeypatch.setattr(loop, "IDLE_S", 0.05)
+    monkeypatch.setattr(capture, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(capture, "LONGEST_RETRY_S", 0.002)
+    for module in (capture, loop):
+        monkeypatch.setattr(module, "IDLE_S", 0.05)
 
 
 class Run:
@@ -73,21 +74,21 @@ class Run:
         told: Callable[[Record], None] = lambda _: None,
     ) -> None:
         self.records: list[Record] = []
-        self.mailbox = Mailbox(prepared.preprocess.buffer)
 
         def tell(record: Record) -> None:
             self.records.append(record)
             told(record)
 
-        self.inference = InferenceSide(
-            pipeline, prepared, self.mailbox, tell, max_frames=max_frames
+        prepared = dataclasses.replace(prepared, options=pipeline, costs=Costs())
+        self.costs = prepared.costs
+        self.loop = Loop(
+            pipeline, prepared, tell, first_frames=[first_frame], max_frames=max_frames
         )
-        self.capture = CaptureSide(
-            pipeline, prepared, self.mailbox, self.inference, tell, first_frame=first_frame
-        )
+        self.mailbox, self.inference = self.loop.mailbox, self.loop.inference
+        self.capture = self.loop.captures[0]
 
     def __call__(self) -> Run:
-        run_pipeline(self.capture, self.inference)
+        self.loop.run()
         return self
 
     @property
@@ -237,7 +238,7 @@ def test_a_pulled_folder_is_answered_file_by_file_in_order_and_once_each(
     assert [done.name for done in run.done] == files_of(folder)
     assert [done.frame for done in run.done] == list(range(30))
     assert len(run.records) == 30
-    assert run.mailbox.replaced == 0
+    assert run.mailbox.replaced == [0]
     right = sum(done.predictions[0]["label"] == done.truth for done in run.done)
     assert right >= 28  # the model's card: 99 of 100
 
@@ -359,7 +360,7 @@ def test_a_pulled_source_waits_while_the_model_is_busy(digits: Prepared) -> None
     engine.go.set()
     runner.join(LONG_S)
     assert [done.frame for done in run.done] == list(range(6))
-    assert run.mailbox.replaced == 0
+    assert run.mailbox.replaced == [0]
 
 
 # Deadlines.
@@ -423,7 +424,7 @@ def test_a_live_source_never_waits_and_the_newest_frame_wins(digits: Prepared) -
     frames = [done.frame for done in run.done]
     assert frames[-1] == 49
     assert len(frames) <= 2
-    assert len(frames) + run.mailbox.replaced == 50
+    assert len(frames) + run.mailbox.replaced[0] == 50
 
 
 def test_a_live_source_that_cannot_be_opened_is_tried_again_and_told_once(
@@ -531,8 +532,8 @@ def test_stopping_ends_a_run_whose_source_gives_nothing(digits: Prepared) -> Non
 def test_stopping_ends_the_tries_to_open_a_source(
     digits: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "FIRST_RETRY_S", LONG_S * 10)
-    monkeypatch.setattr(loop, "LONGEST_RETRY_S", LONG_S * 10)
+    monkeypatch.setattr(capture, "FIRST_RETRY_S", LONG_S * 10)
+    monkeypatch.setattr(capture, "LONGEST_RETRY_S", LONG_S * 10)
     told = threading.Event()
     script = Script(steps=[], openings=(SourceError("absent"),))
     run = Run(options(script), digits, told=lambda _: told.set())
@@ -605,14 +606,14 @@ def test_a_frame_that_a_newer_one_will_replace_is_not_decoded(
 
     source.retrieve = retrieve  # type: ignore[method-assign]
     run.capture.has_time = lambda: False  # type: ignore[method-assign]
-    run.inference._passes_ns.append(5 * SECOND_NS)  # what the one under way will take
+    run.costs.take(1, 5 * SECOND_NS)  # what the one under way will take
     runner = threading.Thread(target=run, daemon=True)
     runner.start()
     assert source.exhausted.wait(LONG_S)
     engine.go.set()
     runner.join(LONG_S)
     assert len(retrieved) == decoded
-    assert len(run.done) + run.mailbox.replaced == 6
+    assert len(run.done) + run.mailbox.replaced[0] == 6
 
 
 def test_the_thread_that_has_the_source_keeps_it_through_a_short_pass(digits: Prepared) -> None:
@@ -625,7 +626,7 @@ def test_the_thread_that_has_the_source_keeps_it_through_a_short_pass(digits: Pr
 
     prepared = with_engine(digits, Noting())
     run, _ = clocked(prepared, Script(steps=[FRAME] * 20, in_turn=False), due_in_ns=SECOND_NS)
-    run.inference._passes_ns.append(1)
+    run.costs.take(1, 1)
     run()
     assert len(run.done) == 20
     assert len(threads) == 1
@@ -688,14 +689,14 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         def collect() -> None:
             made.append(1)
 
-    monkeypatch.setattr(loop, "gc", Collector)
+    monkeypatch.setattr(inference, "gc", Collector)
     return made
 
 
 def test_garbage_is_collected_once_in_so_many_answers(
     digits: Prepared, monkeypatch: pytest.MonkeyPatch, collections: Sequence[int]
 ) -> None:
-    monkeypatch.setattr(loop, "COLLECT_EVERY", 5)
+    monkeypatch.setattr(inference, "COLLECT_EVERY", 5)
     run, _ = scripted(digits, Script(steps=[FRAME] * 17), deadline_ms=60_000)
     run()
     assert len(run.done) == 17

@@ -52,6 +52,7 @@ RESULT = Result(
     predictions=[{"label": "7", "index": 7, "score": 0.996094}],
     truth="7",
     cached=None,
+    batch=1,
     latency_ms=Latency(
         total=4.25, capture=1.0, wait=0.25, preprocess=0.5, inference=2.0, decode=0.5
     ),
@@ -84,10 +85,11 @@ LITERT = EngineInfo(
     init_ms=4.5,
     first_invoke_ms=0.1,
     warm_up_frames=3,
+    batch=1,
 )
 RUNNING = PipelineInfo(
     state="running",
-    source="camera",
+    sources={"camera": "camera"},
     deadline_ms=100.0,
     on_late="drop",
     decoder="classification",
@@ -150,6 +152,7 @@ def metrics(frames: int) -> Metrics:
             latency_total_ms=window.hits_total,
             acknowledged_ms=window.hits_acknowledged,
         ),
+        sources=None,
         rung=0,
         rung_name="full",
         ladder=None

@@ -43,13 +43,18 @@ class Counted:
 
 
 def rehearse(
-    prepared: Prepared, pipeline: Pipeline, *, due_in_ms: float | None = 20, **fields: Any
+    prepared: Prepared,
+    pipeline: Pipeline,
+    *,
+    due_in_ms: float | None = 20,
+    alone: bool = True,
+    **fields: Any,
 ) -> tuple[Counted, Any, int]:
     """One rehearsal; return the engine, the tensor that was written, and when it was due."""
     engine = Counted(prepared)
-    rehearsal = Rehearsal(
-        pipeline, dataclasses.replace(prepared, engine=cast("Any", engine), **fields)
-    )
+    (source,) = pipeline.all_sources.values()
+    way = dataclasses.replace(prepared, options=pipeline, engine=cast("Any", engine), **fields)
+    rehearsal = Rehearsal(source, way, alone=alone)
     rehearsal.frame = A_FRAME
     tensor = prepared.preprocess.buffer()
     due_ns = time.monotonic_ns() + round((due_in_ms or 0) * MS)
@@ -105,6 +110,13 @@ def test_where_there_is_nothing_to_gain_nothing_is_done(
     engine, tensor, _ = rehearse(digits, pipeline, due_in_ms=due_in_ms)
     assert engine.ran_ns == []
     assert (tensor == digits.preprocess.buffer()).all()
+
+
+def test_nothing_is_rehearsed_where_frames_of_other_sources_come_in_between(
+    digits: Prepared,
+) -> None:
+    engine, _, _ = rehearse(digits, a_pipeline(rehearse="always"), alone=False)
+    assert engine.ran_ns == []
 
 
 def test_the_models_own_word_decides_whether_it_keeps_state(testdata: Path) -> None:

@@ -19,8 +19,7 @@ from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
 from edge.sources.base import Grabbed, Source, SourceOptions
 from edge.wire import Wire
-from edge.worker.loop import CaptureSide, InferenceSide, run_pipeline
-from edge.worker.mailbox import Mailbox
+from edge.worker.loop import Loop
 from edge.worker.main import Line
 from edge.worker.prepare import prepare, quiet_python
 
@@ -87,12 +86,10 @@ def main() -> None:
     source = QueriesOptions(pictures=crops(Path(sys.argv[3])), queries=queries)
     options = options.model_copy(update={"source": source})
     prepared = prepare(options)
-    mailbox = Mailbox(prepared.preprocess.buffer)
-    inference = InferenceSide(options, prepared, mailbox, line.tell, max_frames=None)
-    capture = CaptureSide(options, prepared, mailbox, inference, line.tell, first_frame=0)
+    loop = Loop(options, prepared, line.tell)
     line.tell(prepared.ready)
     quiet_python()
-    run_pipeline(capture, inference)
+    loop.run()
 
 
 if __name__ == "__main__":
