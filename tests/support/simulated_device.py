@@ -47,6 +47,9 @@ class SimulatedDevice:
     steps: list[tuple[float, int, Step]] = field(default_factory=list)
     """When, from where, and the step that was made."""
     missed: list[tuple[float, bool]] = field(default_factory=list)
+    """When each frame was due, and whether it missed its deadline."""
+    degrees: list[float] = field(default_factory=list)
+    """How hot it was, second by second."""
 
     def run(self, seconds: float, *, with_ladder: bool = True) -> SimulatedDevice:
         """Let it run."""
@@ -54,7 +57,7 @@ class SimulatedDevice:
         names = [f"rung-{n}" for n in range(len(self.rungs))]
         controller = LadderController(self.ladder, names, deadline_ms=self.deadline_ms, now_s=0)
         now_s, sensed_s, degrees = 0.0, 0.0, 45.0
-        self.steps, self.missed = [], []
+        self.steps, self.missed, self.degrees = [], [], []
         change: tuple[float, Step] | None = None
         while now_s < seconds:
             if change is not None and now_s >= change[0]:
@@ -71,6 +74,7 @@ class SimulatedDevice:
                 busy = min(rates.pass_ms / self.clock(now_s) * rates.fps / 1e3, 1)
                 degrees += (30 + self.heating_c(now_s) * busy - degrees) * (done_s - sensed_s) / 60
                 sensed_s = done_s
+                self.degrees.append(degrees)
                 controller.feel(Reading(degrees, (), ()))
             step = controller.decide(done_s) if with_ladder else None
             if step is not None:
