@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.lab.report import Accuracy
 
 LONGEST_S, HIGHEST_RATE_HZ = 86_400, 10_000
-MOST_THREADS, LARGEST_EDGE = 64, 8192
+MOST_THREADS, LARGEST_EDGE, LARGEST_BATCH = 64, 8192, 256
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,6 +50,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--input-sizes",
         metavar="SIZES",
         help="sweep the model's picture over these sizes: 96,128,160 or 320x240,640x480",
+    )
+    parser.add_argument(
+        "--batch",
+        metavar="N,N",
+        help="so many frames in one forward pass, each number in turn: 1,2,4,8 (default 1)",
     )
     parser.add_argument(
         "--seconds",
@@ -100,13 +105,14 @@ def run(args: argparse.Namespace) -> int:
     if args.pipeline:
         return bench_pipeline.run(args, _sizes(args.input_size), plan.seconds)
     engines, threads, sizes = _engines(args), _threads(args), _sizes(args.input_size)
+    batches = _batches(args)
     models = _read_models(args)
     then = saved.load(args.against) if args.against is not None else None
     if then is not None:
         digests = {model.sha256 for model in models}
         against.refuse_others(then, args.against, digests=digests, rate_hz=plan.rate_hz)
     accuracies = _accuracies(args, models, engines[0].name)
-    subjects = [CONTROL, *combine([each.path for each in models], engines, threads, sizes)]
+    subjects = [CONTROL, *combine([each.path for each in models], engines, threads, sizes, batches)]
     with progress("measuring", len(subjects) * plan.slices) as advance:
         runs, failures = bench.measure(subjects, plan, advance)
     report = make_report(
@@ -177,6 +183,15 @@ def _sizes(words: str | None) -> list[tuple[int, int] | None]:
         edges = (width, height if by else width)
         sizes.append(tuple(_number(edge, "--input-size", LARGEST_EDGE) for edge in edges))
     return list(dict.fromkeys(sizes))  # type: ignore[arg-type]
+
+
+def _batches(args: argparse.Namespace) -> list[int]:
+    if args.batch is None:
+        return [1]
+    for option in ("compare", "input_size"):
+        if getattr(args, option):
+            raise ConfigError(f"--batch does not go with --{option.replace('_', '-')}")
+    return sorted({_number(word, "--batch", LARGEST_BATCH) for word in args.batch.split(",")})
 
 
 def _number(word: str, option: str, most: int) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.lab.loop_against import LoopAgainst
     from edge.lab.loop_report import LoopReport
 
-NOT_WITH_IT = ("compare", "engine", "threads", "plot", "images", "labels")
+NOT_WITH_IT = ("compare", "engine", "threads", "batch", "plot", "images", "labels")
 MOST_WORDS = 2  # CONFIG and NAME
 GAPS = {"text": "\n", "markdown": "\n\n"}  # a table of Markdown begins after an empty line
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from edge.cli.tables import Style, show_table
 from edge.lab.against import Against, against_table
+from edge.lab.batches import BatchShare, batch_shares, shares_table
 from edge.lab.bench import Failure
 from edge.lab.ranking import Ranking, rank, ranking_table
 from edge.lab.report import Report
@@ -27,6 +28,8 @@ def show(report: Report, style: Style, *, found: Against | None, ranked: bool) -
         print(f"{star} {ranking.pareto_of}")
     else:
         show_table(bench_table(report), style)
+    if shares := batch_shares(report):
+        _show_shares(report, shares, style)
     if found is not None:
         _show_changes(report, found, style)
 
@@ -35,6 +38,8 @@ def _show_json(report: Report, found: Against | None, ranking: Ranking | None) -
     whole = report.model_dump(mode="json")
     if ranking is not None:
         whole["ranking"] = ranking.model_dump(mode="json")
+    if shares := batch_shares(report):
+        whole["batch_shares"] = [each.model_dump(mode="json") for each in shares]
     if found is not None:
         whole["against"] = found.model_dump(mode="json")
     print(json.dumps(whole))
@@ -51,6 +56,13 @@ def _head(report: Report, *, ranked: bool) -> Iterator[str]:
         f"at least {report.seconds:g} s each, in turns of {report.slice_s:.3g} s; times in "
         "milliseconds"
     )
+
+
+def _show_shares(report: Report, shares: list[BatchShare], style: Style) -> None:
+    print("\ntime a frame, P50 / batch, against one at a time in this run:")
+    if style == "markdown":
+        print()
+    show_table(shares_table(report, shares), style)
 
 
 def _show_changes(report: Report, found: Against, style: Style) -> None:
@@ -90,8 +102,9 @@ def failure_lines(failures: list[Failure], *, nothing_else: bool) -> Iterator[st
     by_reason: dict[str, list[str]] = {}
     for failure in failures:
         subject = failure.subject
-        threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
-        by_reason.setdefault(str(failure.error), []).append(f"{subject.engine} ({threads})")
+        how = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
+        how += f", batch {subject.batch}" if subject.batch > 1 else ""
+        by_reason.setdefault(str(failure.error), []).append(f"{subject.engine} ({how})")
     for reason, subjects in by_reason.items():
         whose = "" if nothing_else and len(by_reason) == 1 else f"{', '.join(subjects)}: "
         yield f"{whose}{reason}"

@@ -123,7 +123,7 @@ class Pipeline(Options):
         if len(self.all_sources) > 1 and pulled:
             raise ValueError(
                 f"`sources`: {pulled[0]} has no rate of its own (`fps`), so nothing says when its "
-                "frames are due among the others'; give it `fps`, or a pipeline of its own"
+                "frames are due; give it `fps`, or a pipeline of its own"
             )
         return self
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
-from edge.engines.cpu import this_cpu
 from edge.errors import EngineError
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def choose(
     if isinstance(tuning, str):
         note = f"; {tuning}"
     elif tuning is not None and "auto" in {engine, threads}:
+        from edge.engines.cpu import this_cpu  # brings pydantic, which a probe does without
+
         void = tuning.why_void(
             pipeline,
             engine=engine,

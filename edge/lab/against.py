@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Literal
 
 from edge.errors import ConfigError
-from edge.lab.report import InputSize, Part
+from edge.lab.report import Identity, Part
 from edge.lab.statistics import FEWEST_SLICES, Both, ratio
 from edge.lab.table import WORDS, Table, ms, subject_cells, subject_header
 
@@ -35,13 +35,8 @@ class Comparison(Part):
     verdict: Literal["faster", "slower", "cannot tell"]
 
 
-class Change(Comparison):
+class Change(Identity, Comparison):
     """One subject, now and then."""
-
-    model: str
-    engine: str
-    threads: int
-    input_size: InputSize | None
 
 
 class Against(Part):
@@ -101,13 +96,8 @@ def _control(now: Report, then: Report) -> Both | None:
 
 
 def _change(now: SubjectReport, then: SubjectReport, control: Both | None) -> Change:
-    return Change(
-        model=now.model,
-        engine=now.engine,
-        threads=now.threads,
-        input_size=now.input_size,
-        **compare(Both(now.slice_p50_ms, then.slice_p50_ms), control).model_dump(),
-    )
+    compared = compare(Both(now.slice_p50_ms, then.slice_p50_ms), control)
+    return Change(**now.identity, **compared.model_dump())
 
 
 def compare(medians_ms: Both, control: Both | None) -> Comparison:

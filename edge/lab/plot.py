@@ -152,4 +152,5 @@ def _name(subject: SubjectReport) -> str:
     threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
     model = f"{subject.model}{size}"
     engine = f"{subject.engine} {subject.engine_version}"
-    return f"{model}, {engine}, {threads}: {subject.latency_ms.count:,} invokes"
+    batch = f", batch {subject.batch}" if subject.batch > 1 else ""
+    return f"{model}, {engine}, {threads}{batch}: {subject.latency_ms.count:,} invokes"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.engines.engine import interpreter_class, tensor_spec
+from edge.engines.engine import Engine, interpreter_class, tensor_spec
 from edge.engines.model_file import explain_load_failure
 from edge.engines.noise import random_tensor
 from edge.errors import EdgeError, ModelError
@@ -67,22 +67,31 @@ def _next(wire: ProbeWire) -> ProbeRecord:
 def load(job: Load) -> tuple[Callable[[], None], Loaded]:
     """Load the model, fill its inputs, run it once; return what runs it again.
 
-    Raises ModelError when the engine refuses the model, or the size asked for.
+    Raises ModelError when the engine refuses the model, or the size asked for, BatchError when
+    it cannot run so many frames at once or would answer them otherwise.
     """
     if job.engine == CONTROL_ENGINE:
         return control, Loaded([], [], 0.0, 0.0)
     path = Path(job.model)
     began = time.perf_counter_ns()
     make = interpreter_class(job.engine)
+    imported = time.perf_counter_ns()
+    if job.batch > 1:
+        _try_batch(path, job)
+    resumed = time.perf_counter_ns()
     try:
         interpreter = make(model_path=str(path), num_threads=job.threads)
+        if job.batch > 1:
+            (details,) = interpreter.get_input_details()
+            extents = [job.batch, *details["shape"][1:]]
+            interpreter.resize_tensor_input(details["index"], extents)
         if job.input_size is None:
             interpreter.allocate_tensors()
     except Exception as error:  # whatever the interpreter's C++ does
         raise ModelError(explain_load_failure(path, str(error))) from error
     if job.input_size is not None:
         _resize(interpreter, job)
-    init_ns = time.perf_counter_ns() - began
+    init_ns = imported - began + time.perf_counter_ns() - resumed
     generator = np.random.default_rng(SEED)
     for details in interpreter.get_input_details():
         interpreter.set_tensor(details["index"], random_tensor(tensor_spec(details), generator))
@@ -98,6 +107,15 @@ def load(job: Load) -> tuple[Callable[[], None], Loaded]:
         init_ms=round(init_ns / 1e6, 3),
         first_invoke_ms=round(first_ns / 1e6, 3),
     )
+
+
+def _try_batch(path: Path, job: Load) -> None:
+    """Find out whether the model runs so many frames at once; what is measured is loaded anew."""
+    # Imported here, for their memory would be in the figures of those that run without.
+    from edge.engines.batch import BatchEngine
+    from edge.engines.choose import choose
+
+    BatchEngine(Engine(path, choose(job.engine), threads=job.threads), job.batch)
 
 
 def _resize(interpreter: Any, job: Load) -> None:

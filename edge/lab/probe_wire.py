@@ -18,6 +18,8 @@ class Load(NamedTuple):
     threads: int
     input_size: tuple[int, int] | None
     """Width and height that the model's picture is resized to; None: as the file has it."""
+    batch: int
+    """Frames to a forward pass."""
 
 
 class Loaded(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.lab.report import InputSize, Part
+from edge.lab.report import Identity, Part
 from edge.lab.table import WORDS, Table, megabytes, ms
 
 if TYPE_CHECKING:
@@ -13,14 +13,10 @@ if TYPE_CHECKING:
     from edge.lab.report import ModelReport, Report, SubjectReport
 
 
-class Rank(Part):
+class Rank(Identity):
     """One row of the ranking."""
 
-    model: str
     digest: str
-    engine: str
-    threads: int
-    input_size: InputSize | None
     pareto: bool
     """Whether no other one is better; see `Ranking.pareto_of`."""
 
@@ -59,14 +55,7 @@ def rank(report: Report) -> Ranking:
             "was not measured, so this is about costs only"
         ),
         ranks=[
-            Rank(
-                model=subject.model,
-                digest=subject.digest,
-                engine=subject.engine,
-                threads=subject.threads,
-                input_size=subject.input_size,
-                pareto=marked,
-            )
+            Rank(**subject.identity, digest=subject.digest, pareto=marked)
             for subject, marked in zip(ordered, front, strict=True)
         ],
     )
@@ -86,7 +75,7 @@ def ranking_table(report: Report, ranking: Ranking) -> Table:
     subjects = {subject.key: subject for subject in report.subjects}
     rows = []
     for each in ranking.ranks:
-        subject = subjects[each.digest, each.engine, each.threads, each.input_size]
+        subject = subjects[each.digest, each.engine, each.threads, each.input_size, each.batch]
         rows.append(_row(subject, models[subject.digest], pareto=each.pareto))
     header = ["", "model", "file MB", "operators", "MMACs", "input", "engine", "threads"]
     header += ["accuracy", "P50", "P99", "RSS MB"]

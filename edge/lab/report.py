@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge.engines.model_summary import ModelSummary
     from edge.lab.bench import Failure, Plan, Run
+    from edge.lab.subject import Subject
     from edge.latency.histogram import Histogram
 
 
@@ -53,17 +54,29 @@ class Latency(Part):
     max: Milliseconds
 
 
-class SubjectReport(Part):
-    """One model on one engine with so many threads."""
+class Identity(Part):
+    """Which subject something is about: one model on one engine with so many threads."""
 
     model: str
     """The file's name."""
-    digest: str
     engine: str
-    engine_version: str
     threads: int
     input_size: InputSize | None
     """Width and height the model's picture was resized to; null: as its file has it."""
+    batch: Annotated[int, Field(ge=1)] = 1
+    """Frames to a forward pass."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """These fields, for another part about the same subject."""
+        return {name: getattr(self, name) for name in Identity.model_fields}
+
+
+class SubjectReport(Identity):
+    """What was measured of a subject."""
+
+    digest: str
+    engine_version: str
     inputs: list[str]
     outputs: list[str]
     init_ms: Milliseconds
@@ -73,6 +86,7 @@ class SubjectReport(Part):
     """Run at the start of the slices, and in no figure."""
     latency_ms: Latency
     throughput_hz: Annotated[float, Field(gt=0)]
+    """Frames a second: with each forward pass as many as `batch`."""
     rss_bytes: int
     slice_p50_ms: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     """The median of each slice, in the order they were measured."""
@@ -80,9 +94,9 @@ class SubjectReport(Part):
     """All durations in nanoseconds, as an HdrHistogram in V2 compressed encoding, base64."""
 
     @property
-    def key(self) -> tuple[str, str, int, InputSize | None]:
+    def key(self) -> tuple[str, str, int, InputSize | None, int]:
         """What tells it from the other subjects, in this report and in others."""
-        return (self.digest, self.engine, self.threads, self.input_size)
+        return (self.digest, self.engine, self.threads, self.input_size, self.batch)
 
     @property
     def histogram(self) -> Histogram:
@@ -119,13 +133,9 @@ class ModelReport(Part):
     accuracy: Accuracy | None = None
 
 
-class FailureReport(Part):
+class FailureReport(Identity):
     """A subject that could not be measured."""
 
-    model: str
-    engine: str
-    threads: int
-    input_size: InputSize | None
     error: str
 
 
@@ -197,19 +207,16 @@ def report_run(run: Run, digest: str) -> SubjectReport:
     histogram = histogram_ns(run.slices_ns)
     count = histogram.count
     return SubjectReport(
-        model=subject.model.name,
+        **_identity(subject),
         digest=digest,
-        engine=subject.engine,
         engine_version=subject.engine_version,
-        threads=subject.threads,
-        input_size=subject.input_size,
         inputs=loaded.inputs,
         outputs=loaded.outputs,
         init_ms=loaded.init_ms,
         first_invoke_ms=loaded.first_invoke_ms,
         warm_up_invokes=run.warm_up_invokes,
         latency_ms=latency_of(histogram),
-        throughput_hz=round(count * 1e9 / run.elapsed_ns, 3),
+        throughput_hz=round(count * subject.batch * 1e9 / run.elapsed_ns, 3),
         rss_bytes=run.rss_bytes,
         slice_p50_ms=[round(float(np.median(each)) / 1e6, 6) for each in run.slices_ns],
         hdr_ns=encode(histogram),
@@ -218,14 +225,12 @@ def report_run(run: Run, digest: str) -> SubjectReport:
 
 def report_failure(failure: Failure) -> FailureReport:
     """Return what is told of a subject that could not be measured."""
-    subject = failure.subject
-    return FailureReport(
-        model=subject.model.name,
-        engine=subject.engine,
-        threads=subject.threads,
-        input_size=subject.input_size,
-        error=str(failure.error),
-    )
+    return FailureReport(**_identity(failure.subject), error=str(failure.error))
+
+
+def _identity(subject: Subject) -> dict[str, Any]:
+    facts = {name: getattr(subject, name) for name in Identity.model_fields}
+    return facts | {"model": subject.model.name}
 
 
 def report_model(summary: ModelSummary, accuracy: Accuracy | None = None) -> ModelReport:

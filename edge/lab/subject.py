@@ -36,6 +36,8 @@ class Subject:
     threads: int
     input_size: tuple[int, int] | None = None
     """Width and height; None: as the model's file has it."""
+    batch: int = 1
+    """Frames to a forward pass."""
 
 
 CONTROL = Subject(Path("the control"), "control", "", 1)
@@ -47,11 +49,13 @@ def combine(
     engines: Iterable[Choice],
     threads: Iterable[int],
     sizes: Iterable[tuple[int, int] | None],
+    batches: Iterable[int] = (1,),
 ) -> list[Subject]:
-    """Return every model in every size on every engine with every thread count."""
+    """Return every model in every size on every engine with every thread count and batch."""
+    every = itertools.product(models, sizes, engines, threads, batches)
     return [
-        Subject(model, engine.name, engine.version, count, size)
-        for model, size, engine, count in itertools.product(models, sizes, engines, threads)
+        Subject(model, engine.name, engine.version, count, size, batch)
+        for model, size, engine, count, batch in every
     ]
 
 
@@ -72,8 +76,8 @@ class Probe:
             raise
 
     def _load(self) -> Loaded:
-        subject = self.subject
-        job = Load(str(subject.model), subject.engine, subject.threads, subject.input_size)
+        of = self.subject
+        job = Load(str(of.model), of.engine, of.threads, of.input_size, of.batch)
         with contextlib.suppress(ConnectionError):
             self._wire.send(job)
         loaded = next(self._said, None)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.lab.against import Change
-    from edge.lab.report import Report, SubjectReport
+    from edge.lab.report import Identity, Report, SubjectReport
 
 BORDER = 3  # characters that a box adds to a column
 WORDS = frozenset(["model", "engine", "input"])
@@ -99,17 +98,24 @@ def bench_table(report: Report) -> Table:
         cells = subject_cells(subject, report.subjects)
         rows.append([*cells, *map(ms, times), f"{each.count:,}", rate, memory])
     keys = len(subject_header(report.subjects))
-    return Table([*header, "count", "per s", "RSS MB"], rows, left=WORDS, keys=keys)
+    header += ["count", "frames/s" if batched(report.subjects) else "per s", "RSS MB"]
+    return Table(header, rows, left=WORDS, keys=keys)
 
 
 def subject_header(subjects: Sequence[SubjectReport]) -> list[str]:
     """Return the columns that tell these subjects apart."""
     several = len({subject.model for subject in subjects}) > 1
     sized = any(subject.input_size for subject in subjects)
-    return [*(["model"] if several else []), "engine", "threads", *(["input"] if sized else [])]
+    told = [*(["model"] if several else []), "engine", "threads", *(["input"] if sized else [])]
+    return [*told, "batch"] if batched(subjects) else told
 
 
-def subject_cells(subject: SubjectReport | Change, subjects: Sequence[SubjectReport]) -> list[str]:
+def batched(subjects: Sequence[SubjectReport]) -> bool:
+    """Tell whether any of them runs several frames at once."""
+    return any(subject.batch > 1 for subject in subjects)
+
+
+def subject_cells(subject: Identity, subjects: Sequence[SubjectReport]) -> list[str]:
     """Return what stands under `subject_header`."""
     size = "{}x{}".format(*subject.input_size) if subject.input_size else "as it is"
     cells = {
@@ -117,6 +123,7 @@ def subject_cells(subject: SubjectReport | Change, subjects: Sequence[SubjectRep
         "engine": subject.engine,
         "threads": str(subject.threads),
         "input": size,
+        "batch": str(subject.batch),
     }
     return [cells[name] for name in subject_header(subjects)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.sources.base import Grabbed
@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.worker.cache import Hit
     from edge.worker.prepare import Prepared
     from edge.worker.schedule import Next, Schedule
 
 NOTHING = Grabbed(-1, 0)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
-    """A tensor that is written again and again, and the frame it holds at the moment."""
+    """A tensor that is written again and again, and the frame it holds at the moment.
+
+    The times are monotonic nanoseconds at the end of each stage.
+    """
 
     tensor: NDArray[Any]
     way: Prepared
@@ -31,10 +35,18 @@ class Slot:
     grabbed: Grabbed = NOTHING
     frame: int = -1
     """Its number within its source, over all workers of the pipeline."""
+    captured_ns: int = 0
     retrieved_ns: int = 0
     prepared_ns: int = 0
-    captured_ns: int = 0
     due_ns: int = 0
+    """Its place in the queue, see `Schedule`."""
+    taken_ns: int = 0
+    inferred_ns: int = 0
+    batch: int = 1
+    outputs: list[NDArray[Any]] = field(default_factory=list)
+    hit: Hit | None = None
+    asked: Any = None
+    """What the cache knows the tensor by."""
 
 
 class Mailbox:
@@ -113,20 +125,16 @@ class Mailbox:
                     return taken
             self._arrival.acquire(timeout=(until_ns - now_ns) / 1e9)
 
-    def give_back(self, slots: Sequence[Slot]) -> bool:
-        """Give back slots that were run; False when nothing waits.
-
-        The engine is idle then; otherwise it stays the caller's, who has to take what waits.
-        """
+    def give_back(self) -> bool:
+        """Give the engine back; True where it stays the caller's, who has to take what waits."""
         with self._lock:
-            self._free += slots
             self.idle = not self._schedule.waiting
             return not self.idle
 
-    def recycle(self, slots: Sequence[Slot]) -> None:
-        """Give back slots that were dropped, while keeping the engine."""
+    def recycle(self, slot: Slot) -> None:
+        """Give back a slot whose frame is through."""
         with self._lock:
-            self._free += slots
+            self._free.append(slot)
 
     def end(self) -> None:
         """Say that no more frames come."""

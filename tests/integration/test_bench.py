@@ -287,6 +287,43 @@ def test_sizes_that_work_are_measured_and_the_others_told(testdata: Path) -> Non
     assert "cannot be made 64x64" in done.stderr
 
 
+def test_batches_are_measured_beside_single_frames(testdata: Path, tmp_path: Path) -> None:
+    model, saved = testdata / "models/vww_96_int8.tflite", tmp_path / "saved.json"
+    arguments = (*BRIEF, "--engine", "litert", "--batch", "3,1")
+    done = edge("bench", model, *arguments, "--json", "--save", saved)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    single, batch = found["subjects"]
+    assert (single["batch"], single["inputs"]) == (1, ["int8 [1, 96, 96, 3]"])
+    assert (batch["batch"], batch["inputs"]) == (3, ["int8 [3, 96, 96, 3]"])
+    assert batch["outputs"] == ["int8 [3, 2]"]
+    for each in (single, batch):
+        passes_hz = each["throughput_hz"] / each["batch"]
+        assert 0 < passes_hz * each["latency_ms"]["mean"] <= 1000 * 1.01
+    (share,) = found["batch_shares"]
+    assert share["batch"] == 3
+    assert share["now_p50_ms"] < batch["latency_ms"]["max"]
+    text = edge("bench", model, *arguments, "--against", saved)
+    assert text.returncode == 0, text.stderr
+    assert "time a frame, P50 / batch, against one at a time" in text.stdout
+    changes = text.stdout.partition("now / then, P50, against")[2].splitlines()
+    assert [line.split()[2] for line in changes if line.startswith("litert")] == ["1", "3"]
+
+
+def test_a_model_that_cannot_be_batched_is_measured_alone_and_says_why() -> None:
+    done = edge("bench", DIGITS, *BRIEF, "--engine", "litert", "--batch", "1,2,4", "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert [each["batch"] for each in found["subjects"]] == [1]
+    assert [each["batch"] for each in found["failures"]] == [2, 4]
+    assert "batch_shares" not in found
+    assert done.stderr.count("\n") == 1
+    assert "litert (1 thread, batch 2), litert (1 thread, batch 4): " in done.stderr
+    assert "cannot run several frames in one forward pass: its graph" in done.stderr
+    alone = edge("bench", DIGITS, *BRIEF, "--engine", "litert", "--batch", "4")
+    assert (alone.returncode, alone.stdout) == (1, "")
+
+
 def test_a_model_that_no_engine_runs_fails_with_the_reason(tmp_path: Path) -> None:
     model = tmp_path / "newer.tflite"
     model.write_bytes(hand_made(old_code=127, new_code=999))
@@ -309,6 +346,11 @@ def test_a_model_that_no_engine_runs_fails_with_the_reason(tmp_path: Path) -> No
         ([DIGITS, "--threads", ""], 2, "--threads: ''"),
         ([DIGITS, "--threads", "65"], 2, "from 1 to 64"),
         ([DIGITS, "--engine", "tensorrt"], 2, "--engine: 'tensorrt'"),
+        ([DIGITS, "--batch", "0"], 2, "--batch: '0'"),
+        ([DIGITS, "--batch", "1,257"], 2, "from 1 to 256"),
+        ([DIGITS, "--batch", "2", "--input-size", "96"], 2, "does not go with --input-size"),
+        (["--compare", DIGITS, "--batch", "2"], 2, "--batch does not go with --compare"),
+        (["--pipeline", DIGITS, "--batch", "2"], 2, "--batch does not go with --pipeline"),
         ([DIGITS, "--input-size", "96x"], 2, "--input-size: ''"),
         ([DIGITS, "--seconds", "0"], 2, "--seconds must be"),
         ([DIGITS, "--seconds", "nan"], 2, "--seconds must be"),

@@ -198,14 +198,18 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
         ),
         (
             "sources: {metrics: {type: camera}}",
-            ".sources.metrics: is a topic of its own; these names are taken: command, "
-            "status, info, metrics, events, predictions",
+            (
+                ".sources.metrics: is a topic of its own; these names are taken: command, "
+                "status, info, metrics, events, predictions"
+            ),
         ),
         ("sources: {a: {type: webcam}}", f".sources.a.type: must be {SOURCES}, not 'webcam'"),
         (
             "sources: {a: {type: camera}, b: {type: images, path: x}}",
-            ": `sources`: b has no rate of its own (`fps`), so nothing says when its frames are "
-            "due among the others'; give it `fps`, or a pipeline of its own",
+            (
+                ": `sources`: b has no rate of its own (`fps`), so nothing says when its frames "
+                "are due; give it `fps`, or a pipeline of its own"
+            ),
         ),
     ],
 )

@@ -70,7 +70,8 @@ def running(mailbox: Mailbox) -> Slot:
 
 def following(mailbox: Mailbox, slot: Slot) -> Slot:
     """The one that was waiting behind a slot whose forward pass ends."""
-    assert mailbox.give_back([slot])
+    assert mailbox.give_back()
+    mailbox.recycle(slot)
     (after,) = mailbox.take().run
     return after
 
@@ -98,9 +99,9 @@ def threads_change_often() -> Iterator[None]:
 def test_who_offers_a_frame_while_the_engine_is_idle_runs_it() -> None:
     mailbox = a_mailbox()
     assert mailbox.idle
-    slot = running(mailbox)
+    running(mailbox)
     assert not mailbox.idle
-    assert not mailbox.give_back([slot])
+    assert not mailbox.give_back()
     assert mailbox.idle
 
 
@@ -113,7 +114,7 @@ def test_behind_a_forward_pass_the_newest_frame_waits_and_the_replaced_are_count
     after = following(mailbox, slot)
     assert after.grabbed.number == 4
     assert not mailbox.idle
-    assert not mailbox.give_back([after])
+    assert not mailbox.give_back()
 
 
 def test_each_source_has_room_of_its_own() -> None:
@@ -148,9 +149,9 @@ def test_the_tensor_and_the_times_wait_with_the_frame() -> None:
 def test_a_slot_that_was_made_for_another_way_is_not_written_for_this_one() -> None:
     mailbox, other = a_mailbox(), a_way()
     slot = running(mailbox)
-    mailbox.give_back([slot])
+    mailbox.recycle(slot)
     assert mailbox.blank(WAY) is slot
-    mailbox.recycle([slot])
+    mailbox.recycle(slot)
     fresh = mailbox.blank(other)
     assert fresh is not slot
     assert fresh.way is other
@@ -198,11 +199,11 @@ def test_taking_what_waits_wakes_the_one_that_waits_for_room() -> None:
 
 def test_what_came_to_wait_during_a_forward_pass_shares_the_next() -> None:
     mailbox, way = a_mailbox(batch=4), a_way(4)
-    slot = running(mailbox)
+    running(mailbox)
     for number in range(6):
         mailbox.offer(written(mailbox, number, way=way))
     assert mailbox.replaced == [2]
-    assert mailbox.give_back([slot])
+    assert mailbox.give_back()
     assert [each.grabbed.number for each in mailbox.take().run] == [2, 3, 4, 5]
 
 
@@ -250,7 +251,8 @@ def test_no_buffer_is_written_while_it_waits_or_is_read(steps: list[str]) -> Non
                 waiting = writing
             writing = written(mailbox, 0)
         elif read is not None:
-            more = mailbox.give_back([read])
+            more = mailbox.give_back()
+            mailbox.recycle(read)
             assert more == (waiting is not None)
             if more:
                 assert mailbox.take() == ([waiting], [])
@@ -296,7 +298,9 @@ class Crowd:
                 while more:
                     taken = self.mailbox.take()
                     self._read_slowly(taken.run)
-                    more = self.mailbox.give_back(taken.run)
+                    for slot in taken.run:
+                        self.mailbox.recycle(slot)
+                    more = self.mailbox.give_back()
             time.sleep(0)
 
     def _write(self, source: int) -> bool:

@@ -55,7 +55,7 @@ def tuning(device: str = "porch-pi", **changes: Any) -> Tuning:
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine with both engines that is a Pi 4, and its state directory."""
     monkeypatch.setattr(choose_module, "installed", lambda: dict(BOTH))
-    monkeypatch.setattr(choose_module, "this_cpu", lambda: PI)
+    monkeypatch.setattr(cpu_module, "this_cpu", lambda: PI)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     return tmp_path
 
@@ -107,7 +107,7 @@ def test_another_model_or_engine_voids_the_choice(void: dict[str, Any], why: str
 
 def test_another_processor_voids_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     for other in (Cpu(model=PI.model, cores=2), Cpu(model="Raspberry Pi 5", cores=4)):
-        monkeypatch.setattr(choose_module, "this_cpu", lambda other=other: other)
+        monkeypatch.setattr(cpu_module, "this_cpu", lambda other=other: other)
         name, threads, reason = chosen()
         assert (name, threads) == ("litert", 1)
         assert f"another processor ({PI}), this is {other}" in reason
