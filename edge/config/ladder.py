@@ -12,7 +12,7 @@ from edge.config.names import plain_name
 from edge.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from edge.config.pipeline import Pipeline
     from edge.config.problems import Place
@@ -106,11 +106,14 @@ def rung_names(pipeline: Pipeline) -> list[str]:
     return [FULL, *(rung.name for rung in below)]
 
 
-def pipeline_on_each_rung(pipeline: Pipeline) -> list[Pipeline]:
-    """Return what the pipeline is on each rung, from the best; none of them has a ladder."""
+def pipeline_on_each_rung(pipeline: Pipeline, without: Container[int] = ()) -> list[Pipeline]:
+    """Return what the pipeline is on each rung, from the best; none of them has a ladder.
+
+    What the rungs `without` give up is not given up below them either.
+    """
     found = [pipeline.model_copy(update={"ladder": None})]
-    for rung in pipeline.ladder.rungs if pipeline.ladder else []:
-        found.append(_one_down(found[-1], rung))
+    for number, rung in enumerate(pipeline.ladder.rungs if pipeline.ladder else [], 1):
+        found.append(found[-1] if number in without else _one_down(found[-1], rung))
     return found
 
 

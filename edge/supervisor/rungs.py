@@ -51,6 +51,8 @@ class Rungs:
         """`ask` sends the worker a record, if there is one; `leave` is called before a change."""
         self.rung = 0
         self.names = rung_names(options)
+        self._pipeline = options
+        self._left_out: set[int] = set()
         self._options = pipeline_on_each_rung(options)
         self._ask = ask
         self._leave = leave
@@ -179,6 +181,11 @@ class Rungs:
         self._asked = None
         if self._controller is not None:
             self._controller.left_out(rung)
+        self._left_out.add(rung)
+        without = pipeline_on_each_rung(self._pipeline, self._left_out)
+        for below in range(rung + 1, len(self.names)):
+            if below not in self._ready:  # one that was run already stays what it is
+                self._options[below] = without[below]
         self._tell(
             "rung_refused",
             f"`{self.names[rung]}` is left out from now on: {why}",

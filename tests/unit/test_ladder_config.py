@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import edge
 
 from edge.config.ladder import pipeline_on_each_rung, rung_names
 from edge.config.load import load
@@ -45,6 +44,12 @@ def test_each_rung_gives_something_up_in_addition_to_those_before() -> None:
         assert rung.ladder is None
         assert rung.deadline_ms == pipeline.deadline_ms
         assert Pipeline.model_validate_json(rung.model_dump_json()) == rung
+
+
+def test_what_a_rung_that_is_left_out_gives_up_is_kept_below_it() -> None:
+    pipeline = a_pipeline({"model": {"path": "small.tflite"}}, {"every": 3})
+    _, _, lowest = pipeline_on_each_rung(pipeline, without=[1])
+    assert (lowest.model.path.name, lowest.every) == ("big.tflite", 3)
 
 
 def test_of_several_sources_those_are_lowered_that_are_higher() -> None:
@@ -151,45 +156,3 @@ def test_a_source_that_cannot_be_lowered_is_told(
 ) -> None:
     (line,) = refusal(config, f"        - {{name: low, {rung}}}\n", source)
     assert line.partition(": ")[2] == f"pipelines.porch.ladder{said}"
-
-
-def test_check_tries_each_rung_that_changes_the_model_or_the_cache(
-    config: Path, testdata: Path
-) -> None:
-    models = testdata / "models"
-    text = f"""pipelines:
-  porch:
-    source: {{type: synthetic, fps: 30}}
-    model: {{path: {models}/mobilenet_v2_1.0_224_quant.tflite}}
-    ladder:
-      rungs:
-        - name: small
-          model: {{path: {models}/mobilenet_v1_0.25_128_quant.tflite}}
-        - {{name: slow, fps: 10}}
-        - {{name: still, cache: {{mode: similar}}}}
-"""
-    config.write_text(text, encoding="utf-8")
-    done = edge("check", config)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.partition(":")[0] for line in lines[1:]] == [
-        "pipeline porch",
-        "  rung small",
-        "  rung still",
-    ]
-    assert "mobilenet_v1_0.25_128_quant.tflite" in lines[2]
-    assert lines[3].endswith(", cache similar")
-
-    wrong = text.replace("v1_0.25_128_quant", "v1_0.25_128_missing")
-    config.write_text(wrong.replace("v2_1.0_224", "v1_0.25_128"), encoding="utf-8")
-    done = edge("check", config)
-    assert done.returncode == 2
-    assert f"{config}:8: pipelines.porch.ladder.rungs[0].model.path: " in done.stderr
-    assert "there is no such file" in done.stderr
-
-    config.write_text(
-        text.replace("mobilenet_v1_0.25_128_quant", "model_invoking_error"), encoding="utf-8"
-    )
-    done = edge("check", config)
-    assert done.returncode == 2
-    assert f"{config}:8: pipelines.porch.ladder.rungs[0].model.path: " in done.stderr
