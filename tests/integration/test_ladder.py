@@ -1,7 +1,8 @@
-"""`edge run` with a ladder on a busy core, over a real broker; and what `edge check` tries of it."""
+"""`edge run` with a ladder on a busy core, over a real broker; what `edge check` tries of it."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -71,19 +72,20 @@ def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
 
     rung = f"{{name: small, model: {{path: {models}/{SMALL}.tflite}}}}"
     ladder = ladder_of(rung, window_s=2, retry_s=60)
-    with Listener(broker.port) as listener:
+    with Listener(broker.port) as hearing:
         daemon = start(device(broker, pipeline(models, core, ladder), interval_s=0.5))
-        listener.wait_for("cam/predictions", lambda result: result["frame"] > 30)
+        hearing.wait_for("cam/predictions", lambda result: result["frame"] > 30)
         with Burners(others, [core]):
-            down = listener.wait_for_event("rung_changed")
-            share_with = miss_share(settled(listener, 6))
-        back = listener.wait_for_event("rung_changed", lambda e: e["details"]["rung"] == 0)
-        listener.wait_for("cam/metrics", lambda m: m["rung"] == 0 and m["ladder"]["steps_up_total"])
+            down = hearing.wait_for_event("rung_changed")
+            share_with = miss_share(settled(hearing, 6))
+        back = hearing.wait_for_event("rung_changed", lambda e: e["details"]["rung"] == 0)
+        hearing.wait_for("cam/metrics", lambda m: m["rung"] == 0 and m["ladder"]["steps_up_total"])
         daemon.send(15)
         assert daemon.wait() == 0
-        listener.wait_for("dev/status", lambda word: word == "offline")
-        results, reports = listener.of("cam/predictions"), listener.of("cam/metrics")
-        steps = [e for e in listener.of("cam/events") if e["event"] == "rung_changed"]
+        hearing.wait_for("dev/status", lambda word: word == "offline")
+        results, reports = hearing.of("cam/predictions"), hearing.of("cam/metrics")
+        infos = hearing.of("dev/info")
+        steps = [e for e in hearing.of("cam/events") if e["event"] == "rung_changed"]
 
     assert share_with < max(0.02, share_without / 10)
     assert down["details"]["rung_name"] == "small"
@@ -102,7 +104,7 @@ def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
         assert (result["rung_name"], result["model"]) == (name, f"{model}.tflite")
     assert len({(result["rung"], result["model_digest"]) for result in results}) == 2
     rungs = [result["rung"] for result in results]
-    changes = sum(one != other for one, other in zip(rungs, rungs[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(rungs))
     assert changes == 2, "each frame after a swap is of the new rung"
 
     for report in reports:  # a window is about one rung
@@ -110,7 +112,7 @@ def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
     last = reports[-1]["ladder"]
     assert (last["steps_down_total"], last["steps_up_total"]) == (1, 1)
     assert last["seconds_total"]["small"] > 5
-    info = listener.of("dev/info")[-1]["pipelines"]["cam"]
+    info = infos[-1]["pipelines"]["cam"]
     assert (info["rung"], info["rungs"], info["model"]["file"]) == (
         0,
         ["full", "small"],
@@ -152,7 +154,7 @@ def test_what_else_a_rung_gives_up_is_given_up(
     frames = [result["frame"] for result in results]
     assert frames == sorted(set(frames))
     if "every" in rung:
-        assert all(after - before >= 3 for before, after in zip(frames, frames[1:], strict=False))
+        assert all(after - before >= 3 for before, after in itertools.pairwise(frames))
 
 
 def test_a_rung_that_cannot_be_had_is_told_and_the_next_is_taken(

@@ -1,1 +1,1 @@
-"""`edge run` while other processes burn the cores, without the ladder and with it. `make bench-ladder`."""
+"""`edge run` on busy cores, without the ladder and with it. `make bench-ladder`."""

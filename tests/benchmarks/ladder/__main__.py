@@ -53,8 +53,8 @@ def main() -> int:
     share = {word: _share(run.phases["load, settled"]) for word, run in runs.items()}
     back = runs["with"].phases["after"][-1]["rung"] == 0
     print(
-        f"\nlate under load: {share['without']:.1%} without the ladder, {share['with']:.2%} with it "
-        f"once settled; {'back on the full model' if back else 'still down'} at the end"
+        f"\nlate under load: {share['without']:.1%} without the ladder, {share['with']:.2%} with "
+        f"it once settled; {'back on the full model' if back else 'still down'} at the end"
     )
     return 0 if share["without"] > 0.3 and share["with"] < 0.02 and back else 1
 
