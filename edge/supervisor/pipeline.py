@@ -108,7 +108,8 @@ class SupervisedPipeline:
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
-            if self.rungs.is_ready(record):
+            self.rungs.prepared(record)
+            if self.state != "running":
                 self._started(record)
         elif isinstance(record, Refused):
             self.rungs.refused(record)
@@ -216,6 +217,8 @@ class SupervisedPipeline:
             self._sources[at].figures.failed()
             if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
                 return
+        if event == "source_lost":
+            self.rungs.source_lost(note.message)
         level = logging.INFO if event == "source_back" else logging.WARNING
         self._tell(event, note.message, level=level, **note.details)
 

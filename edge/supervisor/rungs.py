@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge.wire import Done, Late, Ready, Refused
 
 LOOK_EVERY_S = 1.0
-DEADLY = 2  # workers that died on the way to a rung
+TWICE = 2  # once may be chance: a worker that dies, a camera that is pulled out
 
 
 class Tell(Protocol):
@@ -60,7 +60,7 @@ class Rungs:
         self._sensors = sensors or Sensors()
         self._ready: dict[int, Ready] = {}
         self._asked: Step | None = None
-        self._deadly: Counter[int] = Counter()
+        self._failures: Counter[int] = Counter()
         self._down = self._up = 0
         self._seconds = [0.0] * len(self.names)
         self._since_s = time.monotonic()
@@ -94,10 +94,9 @@ class Rungs:
         """Whether there is a rung that reuses results."""
         return any(options.cache.mode != "off" for options in self._options)
 
-    def is_ready(self, ready: Ready) -> bool:
-        """Take in that a rung is ready; True where it is a new worker that says so."""
+    def prepared(self, ready: Ready) -> None:
+        """Take in that the worker is ready for a rung."""
         self._ready[ready.rung] = ready
-        return self._asked is None or ready.rung != self._asked.rung
 
     def heard(self, record: Done | Late) -> bool:
         """Take in which rung a frame was run on; True where it is the first after a step."""
@@ -169,13 +168,36 @@ class Rungs:
         if not self._ask(Change(step.rung, options)):
             self._forget(controller)
 
-    def _forget(self, controller: LadderController) -> None:
-        self._asked = None
-        controller.stayed()
-
     def refused(self, refused: Refused) -> None:
         """Do without a rung that the worker cannot change to."""
         self._do_without(refused.rung, refused.message)
+
+    def worker_died(self) -> None:
+        """Stay on the rung where a worker died on the way to another."""
+        self._failed(f"{TWICE} workers died while they prepared it")
+
+    def source_lost(self, why: str) -> None:
+        """Go back where a source cannot be had as the rung asked for wants it."""
+        step = self._asked
+        if step is None or self._options[step.rung].all_sources == self.options.all_sources:
+            return
+        self._ask(Change(self.rung, self.options.model_dump_json()))
+        self._failed(why)
+
+    def _failed(self, why: str) -> None:
+        """Give up the step that was asked for; the second time its rung is left out."""
+        if self._asked is None or self._controller is None:
+            return
+        rung = self._asked.rung
+        self._failures[rung] += 1
+        if self._failures[rung] < TWICE:
+            self._forget(self._controller)
+        else:
+            self._do_without(rung, why)
+
+    def _forget(self, controller: LadderController) -> None:
+        self._asked = None
+        controller.stayed()
 
     def _do_without(self, rung: int, why: str) -> None:
         self._asked = None
@@ -193,17 +215,6 @@ class Rungs:
             rung=rung,
             rung_name=self.names[rung],
         )
-
-    def worker_died(self) -> None:
-        """Stay on the rung; one that workers die of on the way to it is left out."""
-        if self._asked is None or self._controller is None:
-            return
-        rung = self._asked.rung
-        self._deadly[rung] += 1
-        if self._deadly[rung] >= DEADLY:
-            self._do_without(rung, f"{DEADLY} workers died while they prepared it")
-        else:
-            self._forget(self._controller)
 
     def _count_seconds(self, now_s: float) -> None:
         self._seconds[self.rung] += now_s - self._since_s

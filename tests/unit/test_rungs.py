@@ -37,7 +37,7 @@ class Party:
         self.told: list[tuple[str, str, dict[str, Any]]] = []
         self.left: list[int] = []
         self.worker_is_there = True
-        names = [{"name": "half", "every": 2}, {"name": "third", "every": 3}]
+        names = [{"name": "half", "every": 2}, {"name": "slow", "fps": 5}]
         options = Pipeline.model_validate(
             {
                 "source": {"type": "synthetic", "fps": 30},
@@ -63,9 +63,9 @@ class Party:
         del level
         self.told.append((event, message, details))
 
-    def ready(self, rung: int) -> bool:
+    def ready(self, rung: int) -> None:
         said = Ready("litert", "2", "auto", 1, f"digest-{rung}", 1, [], [], 1.0, 1.0, 3, rung=rung)
-        return self.rungs.is_ready(said)
+        self.rungs.prepared(said)
 
     def frames(self, count: int, *, rung: int, late: bool = False) -> None:
         """Let frames of a rung come until a step was asked for, or so many have."""
@@ -95,7 +95,7 @@ def test_a_step_is_asked_with_the_options_of_the_rung_and_told_with_its_first_fr
     (change,) = party.asked
     assert change.rung == 1
     assert Pipeline.model_validate_json(change.options).every == 2
-    assert party.ready(1) is False, "no new worker"
+    party.ready(1)
     party.frames(100, rung=0, late=True)  # in flight on the old way, or before it is ready
     assert (rungs.rung, rungs.options.every, party.told, len(party.asked)) == (0, 1, [], 1)
 
@@ -135,9 +135,9 @@ def test_steps_and_seconds_are_counted(party: Party) -> None:
     assert figures is not None
     assert (figures.steps_down_total, figures.steps_up_total) == (1, 1)
     seconds = figures.seconds_total
-    assert list(seconds) == ["full", "half", "third"]
+    assert list(seconds) == ["full", "half", "slow"]
     assert seconds["full"] == pytest.approx(down_s - began_s + 1, abs=0.1)
-    assert seconds["third"] == 0
+    assert seconds["slow"] == 0
     assert sum(seconds.values()) == pytest.approx(party.clock.now_s - began_s, abs=0.01)
 
 
@@ -158,7 +158,7 @@ def test_a_rung_that_two_workers_died_of_is_left_out(party: Party) -> None:
         assert party.asked[-1].rung == 1
         party.rungs.worker_died()
         assert len(party.told) == died
-        assert party.ready(0) is True, "a new worker"
+        party.ready(0)
     assert party.told[0][1].endswith("2 workers died while they prepared it")
     party.frames(100, rung=0, late=True)
     assert party.asked[-1].rung == 2
@@ -169,9 +169,28 @@ def test_a_worker_that_dies_otherwise_leaves_all_as_it_was(party: Party) -> None
     party.ready(1)
     party.frames(3, rung=1)
     party.rungs.worker_died()
+    party.ready(1)
     assert party.rungs.rung == 1
-    assert party.ready(1) is True
     assert [event for event, _, _ in party.told] == ["rung_changed"]
+
+
+def test_a_source_that_cannot_be_had_for_a_rung_is_gone_back_to(party: Party) -> None:
+    party.rungs.source_lost("unplugged")  # and no step is under way
+    party.frames(100, rung=0, late=True)
+    party.rungs.source_lost("unplugged")  # this rung leaves the source alone
+    party.ready(1)
+    party.frames(1, rung=1)
+    for times in range(2):
+        party.frames(100, rung=1, late=True)
+        assert party.asked[-1].rung == 2
+        party.rungs.source_lost("/dev/video0: is no camera of that size")
+        back = party.asked[-1]
+        assert (back.rung, Pipeline.model_validate_json(back.options).every) == (1, 2)
+        party.ready(1)
+        assert len(party.told) == 1 + times
+    event, message, details = party.told[-1]
+    assert (event, details["rung_name"]) == ("rung_refused", "slow")
+    assert message.endswith("is left out from now on: /dev/video0: is no camera of that size")
 
 
 def test_without_a_worker_to_ask_it_asks_again(party: Party) -> None:
@@ -188,7 +207,7 @@ def test_the_end_of_the_ladder_is_told_once(party: Party) -> None:
         party.frames(200, rung=rung, late=True)
     ends = [message for event, message, _ in party.told if event == "ladder_exhausted"]
     assert len(ends) == 1
-    assert ends[0].startswith("`third` is the cheapest rung there is: ")
+    assert ends[0].startswith("`slow` is the cheapest rung there is: ")
 
 
 def test_it_looks_at_the_sensors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

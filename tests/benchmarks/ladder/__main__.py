@@ -113,7 +113,7 @@ class Run:
                 "sinks: [{type: stdout, messages: [metrics, events]}]\n"
                 f"telemetry: {{interval_s: {INTERVAL_S}}}\n"
                 "pipelines:\n  camera:\n"
-                f"    source: {{type: synthetic, width: 640, height: 480, fps: {args.fps}}}\n"
+                f"    source: {{type: synthetic, fps: {args.fps}}}\n"
                 f"    model: {{path: {args.full}}}\n    deadline_ms: {args.deadline_ms}\n"
                 f"{ladder if self.ladder else ''}",
                 encoding="utf-8",
