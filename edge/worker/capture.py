@@ -71,7 +71,6 @@ class CaptureSide:
         self._options = options
         self.source: Source = options.make()
         self._change_to(way)
-        self._slot = mailbox.blank(way)
         self._wanted, self._wanted_options = way, options
         self._frames = self._all_frames()
 
@@ -108,11 +107,11 @@ class CaptureSide:
                     raise
                 self._lost(error)
             else:
-                if self._wanted_options is self._options:
+                if self._wanted_options == self._options:
                     return
             finally:
                 self.source.close()
-            if self._wanted_options is not self._options:
+            if self._wanted_options != self._options:
                 self._replace_source()
             else:  # a fleet that lost its network must not come back in one stroke
                 self.stopping.wait(self._retry_s * random.uniform(0.5, 1.0))  # noqa: S311
@@ -127,6 +126,7 @@ class CaptureSide:
 
     def _change_to(self, way: Prepared) -> None:
         self._way = way
+        self._slot = self._mailbox.blank(way)
         self._rehearsal = Rehearsal(self._options, way, alone=self._alone)
         self.source.make_smaller(way.preprocess.reduction)
 
@@ -153,10 +153,9 @@ class CaptureSide:
         source, mailbox, stopping = self.source, self._mailbox, self.stopping
         while True:
             if self._wanted is not self._way:
-                if self._wanted_options is not self._options:
+                if self._wanted_options != self._options:
                     return
                 self._change_to(self._wanted)
-                self._slot = mailbox.blank(self._way)
             way, slot = self._way, self._slot
             runs = self._since_run + 1 >= way.every
             if self._live:

@@ -100,9 +100,10 @@ class Loop:
         self.inference.stopping.set()
         self.mailbox.end()
 
-    def change(self, options: Pipeline, way: Prepared) -> None:
+    def change(self, way: Prepared) -> None:
         """Go another way from the next frames on; those under way are finished as they began."""
-        for capture, source in zip(self.captures, options.all_sources.values(), strict=True):
+        sources = way.options.all_sources.values()
+        for capture, source in zip(self.captures, sources, strict=True):
             capture.change(way, source)
 
     def beat(self) -> Beat:

@@ -14,33 +14,16 @@ import sys
 import threading
 
 from edge.config.pipeline import Pipeline
-from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
-from edge.wire import Ended, Failed, Job, Note, Record, Stop, Wire
+from edge.wire import Change, Ended, Failed, Job, Note, Stop, Wire
 from edge.worker.cpu import take_place
+from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
-from edge.worker.prepare import Prepared, prepare, quiet_python
+from edge.worker.prepare import Prepared, quiet_python
+from edge.worker.rungs import Rungs, prepare_for
 
 BEAT_S = 0.5
 JOB_LIMIT_S = 60.0
-ORPHANED = 3  # exit status when the supervisor is gone
-
-
-class Line:
-    """The worker's end of the wire, shared by its threads: one record at a time."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self._lock = threading.Lock()
-        self.may_wait = False
-
-    def tell(self, record: Record) -> None:
-        """Send a record; a worker without a supervisor ends at once."""
-        try:
-            with self._lock:
-                self.wire.send(record, may_wait=self.may_wait)
-        except ConnectionError:
-            os._exit(ORPHANED)
 
 
 def main() -> None:
@@ -60,8 +43,7 @@ def main() -> None:
     try:
         options = Pipeline.model_validate_json(job.options)
         refused = [] if job.check_only else list(take_place(options.cpu))
-        tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
-        prepared = prepare(options, pipeline=job.pipeline, tuning=tuning, rung=job.rung)
+        prepared = prepare_for(job, options, rung=job.rung)
         line.tell(prepared.ready)
         for sentence in (*refused, *prepared.refusals):
             line.tell(Note("not_permitted", sentence, {}))
@@ -89,10 +71,11 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     loop = Loop(
         options, prepared, line.tell, first_frames=job.first_frames, max_frames=job.max_frames
     )
+    rungs = Rungs(job, prepared, loop, line)
     told_to_stop = threading.Event()
 
     def listen() -> None:
-        """Tell that we live, and hear when to stop."""
+        """Tell that we live, and hear what to do."""
         while True:
             if line.wire.wait(BEAT_S):
                 try:
@@ -102,6 +85,8 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                 if isinstance(record, Stop):
                     told_to_stop.set()
                     loop.stop()
+                elif isinstance(record, Change):
+                    rungs.change(record)
             line.tell(loop.beat())
 
     quiet_python()

@@ -6,7 +6,7 @@ import ctypes
 import gc
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from edge.worker.preprocess import Preprocessor
 from edge.worker.schedule import Costs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,10 +89,12 @@ def prepare(
     pipeline: str = "",
     tuning: Tuning | str | None = None,
     rung: int = 0,
+    others: Iterable[Prepared] = (),
 ) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
 
-    `tuning` is what `find_tuning` returned for the pipeline of this name.
+    `tuning` is what `find_tuning` returned for the pipeline of this name. An engine that one
+    of the `others` has loaded is not loaded again.
 
     Raises ModelError, EngineError, DecodeError, CacheError or ConfigError, each saying what does
     not fit.
@@ -100,6 +102,9 @@ def prepare(
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
     model = options.model
+    for other in others:
+        if _same_engine(other.options, options):
+            return _variant(other, options, rung)
     # Before any interpreter: tflite-runtime dies of a truncated file where this says what is wrong.
     summary = read_model_file(model.path)
     if summary.keeps_state and len(options.all_sources) > 1:
@@ -157,6 +162,21 @@ def prepare(
     for size in sorted({1, 2, prepared.batch}) if prepared.batch > 1 else ():
         prepared.costs.take(size, _time_batch(prepared, size))
     return prepared
+
+
+def _same_engine(one: Pipeline, other: Pipeline) -> bool:
+    """Whether two rungs differ in nothing that an engine is loaded and tried for."""
+    return (one.model, one.decode, one.batch) == (other.model, other.decode, other.batch)
+
+
+def _variant(like: Prepared, options: Pipeline, rung: int) -> Prepared:
+    """Return the same engine, with a cache of this rung's own."""
+    return replace(
+        like,
+        options=options,
+        ready=like.ready._replace(rung=rung, init_ms=0.0, first_invoke_ms=0.0),
+        cache=result_cache(options.cache, read_model_file(options.model.path), like.preprocess),
+    )
 
 
 def read_labels(labels: Path | Sequence[str] | None) -> list[str]:

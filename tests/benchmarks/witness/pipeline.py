@@ -19,8 +19,8 @@ from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
 from edge.sources.base import Grabbed, Source, SourceOptions
 from edge.wire import Wire
+from edge.worker.line import Line
 from edge.worker.loop import Loop
-from edge.worker.main import Line
 from edge.worker.prepare import prepare, quiet_python
 
 if TYPE_CHECKING:
