@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from burners import Burners
 from commands import edge
 from parties import Daemon, Listener, Mosquitto, device
 
-ROOT = Path(__file__).parents[2]
+DIGITS = Path(__file__).parents[2] / "models/digits/digits.tflite"
 FULL, SMALL = "mobilenet_v2_1.0_224_quant", "mobilenet_v1_0.25_128_quant"
 Start = Callable[..., Daemon]
 
@@ -24,77 +26,94 @@ def core() -> int:
     return max(os.sched_getaffinity(0))
 
 
-def pipeline(models: Path, core: int, ladder: str = "") -> str:
+def pipeline(model: Path, core: int, *, deadline_ms: float, ladder: str = "") -> str:
     return f"""  cam:
     source: {{type: synthetic, fps: 30}}
-    model: {{path: {models}/{FULL}.tflite}}
-    deadline_ms: 15
+    model: {{path: {model}}}
+    deadline_ms: {deadline_ms}
+    on_late: run
     cpu: {{affinity: [{core}]}}
 {ladder}"""
 
 
-def ladder_of(rung: str, **options: Any) -> str:
+def ladder_of(*rungs: str, **options: Any) -> str:
     listed = "".join(f"      {key}: {value}\n" for key, value in options.items())
-    return f"    ladder:\n{listed}      rungs:\n        - {rung}\n"
+    return f"    ladder:\n{listed}      rungs:\n" + "".join(f"        - {each}\n" for each in rungs)
 
 
-def miss_share(reports: list[Any]) -> float:
-    """Return the share of late frames among those judged in these windows."""
-    misses: int = sum(report["deadline_misses"] for report in reports)
-    return misses / sum(report["frames"] + report["dropped"]["deadline"] for report in reports)
+def latencies_ms(listener: Listener, frames: int) -> list[float]:
+    """Return how long the next frames took."""
+    before = len(listener.of("cam/predictions"))
+    results = listener.wait_for_many("cam/predictions", before + frames)[before:]
+    return [result["latency_ms"]["total"] for result in results]
 
 
-def settled(listener: Listener, seconds: float) -> list[Any]:
-    """Return the windows of so many seconds from now on."""
-    before = len(listener.of("cam/metrics"))
-    spent_s = 0.0
-    count = before
-    while spent_s < seconds:
-        count += 1
-        spent_s += listener.wait_for_many("cam/metrics", count)[-1]["window_s"]
-    return listener.of("cam/metrics")[before + 1 : count]
+def late(took_ms: list[float], deadline_ms: float) -> float:
+    """Return the share of the frames that took longer."""
+    return sum(each > deadline_ms for each in took_ms) / len(took_ms)
+
+
+def steps(listener: Listener) -> list[Any]:
+    return [e for e in listener.of("cam/events") if e["event"] == "rung_changed"]
+
+
+@pytest.fixture
+def hard(
+    broker: Mosquitto, listener: Listener, start: Start, testdata: Path, core: int
+) -> tuple[int, float, float]:
+    """How many others it takes to make this core too slow, for which deadline, and how late.
+
+    The deadline leaves a quiet core three times the time that a frame takes there, and more than
+    a process waits for its turn.
+    """
+    model = testdata / "models" / f"{FULL}.tflite"
+    daemon = start(device(broker, pipeline(model, core, deadline_ms=10_000)))
+    listener.wait_for_many("cam/predictions", 30)
+    deadline_ms = max(3.5 * statistics.median(latencies_ms(listener, 60)), 15)
+    for others in (4, 6, 8):
+        with Burners(others, [core]):
+            latencies_ms(listener, 30)
+            share = late(latencies_ms(listener, 120), deadline_ms)
+        if share > 0.3:
+            break
+    assert share > 0.3
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait() == 0
+    return others, deadline_ms, share
 
 
 def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
-    broker: Mosquitto, listener: Listener, start: Start, testdata: Path, core: int
+    broker: Mosquitto, start: Start, testdata: Path, core: int, hard: tuple[int, float, float]
 ) -> None:
-    models = testdata / "models"
-    without = start(device(broker, pipeline(models, core), interval_s=0.5))
-    listener.wait_for_many("cam/predictions", 30)
-    for others in (4, 8, 16, 32):  # however fast the core is, and however it is shared
+    others, deadline_ms, share_without = hard
+    full, small = (testdata / "models" / f"{name}.tflite" for name in (FULL, SMALL))
+    ladder = ladder_of(f"{{name: small, model: {{path: {small}}}}}", window_s=2, retry_s=60)
+    text = pipeline(full, core, deadline_ms=deadline_ms, ladder=ladder)
+    with Listener(broker.port) as listener:
+        daemon = start(device(broker, text, interval_s=0.5))
+        listener.wait_for("cam/predictions", lambda result: result["frame"] > 30)
         with Burners(others, [core]):
-            listener.wait_for_many("cam/metrics", len(listener.of("cam/metrics")) + 1)
-            share_without = miss_share(settled(listener, 4))
-        if share_without > 0.3:
-            break
-    assert share_without > 0.3
-    without.close()
-
-    rung = f"{{name: small, model: {{path: {models}/{SMALL}.tflite}}}}"
-    ladder = ladder_of(rung, window_s=2, retry_s=60)
-    with Listener(broker.port) as hearing:
-        daemon = start(device(broker, pipeline(models, core, ladder), interval_s=0.5))
-        hearing.wait_for("cam/predictions", lambda result: result["frame"] > 30)
-        with Burners(others, [core]):
-            down = hearing.wait_for_event("rung_changed")
-            share_with = miss_share(settled(hearing, 6))
-        back = hearing.wait_for_event("rung_changed", lambda e: e["details"]["rung"] == 0)
-        hearing.wait_for("cam/metrics", lambda m: m["rung"] == 0 and m["ladder"]["steps_up_total"])
-        daemon.send(15)
-        assert daemon.wait() == 0
-        hearing.wait_for("dev/status", lambda word: word == "offline")
-        results, reports = hearing.of("cam/predictions"), hearing.of("cam/metrics")
-        infos = hearing.of("dev/info")
-        steps = [e for e in hearing.of("cam/events") if e["event"] == "rung_changed"]
+            down = listener.wait_for_event("rung_changed")
+            share_with = late(latencies_ms(listener, 180), deadline_ms)
+            assert listener.of("cam/predictions")[-1]["rung"] == 1
+            made = len(steps(listener))
+        listener.wait_for_many("/events", made + 1, lambda e: e["event"] == "rung_changed")
+        back = steps(listener)[made]
+        listener.wait_for("cam/metrics", lambda m: m["rung"] == 0 and m["ladder"]["steps_up_total"])
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.log
+        listener.wait_for("dev/status", lambda word: word == "offline")
 
     assert share_with < max(0.02, share_without / 10)
     assert down["details"]["rung_name"] == "small"
     assert down["details"]["misses"] >= 3
-    assert "frames missed the deadline of 15 ms" in down["message"]
+    assert " frames missed the deadline of " in down["message"]
+    assert back["details"]["rung"] == 0
     assert back["details"]["reason"] == "load_gone"
-    assert back["details"]["cost_ratio"] < 0.6
-    assert len(steps) == 2, "it neither flaps nor stays down"
+    assert back["details"]["cost_ratio"] <= 0.6
+    assert len(steps(listener)) <= 4, "it neither flaps nor stays down"
 
+    results = listener.of("cam/predictions")
     assert [result["sequence"] for result in results] == list(range(len(results)))
     frames = [result["frame"] for result in results]
     assert frames == sorted(set(frames))
@@ -105,22 +124,17 @@ def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
     assert len({(result["rung"], result["model_digest"]) for result in results}) == 2
     rungs = [result["rung"] for result in results]
     changes = sum(one != other for one, other in itertools.pairwise(rungs))
-    assert changes == 2, "each frame after a swap is of the new rung"
+    assert changes == len(steps(listener)), "each frame after a swap is of the new rung"
 
-    for report in reports:  # a window is about one rung
+    reports = listener.of("cam/metrics")
+    for report in reports:
         assert report["rung_name"] == names[report["rung"]][0]
     last = reports[-1]["ladder"]
-    assert (last["steps_down_total"], last["steps_up_total"]) == (1, 1)
+    assert last["steps_down_total"] + last["steps_up_total"] == len(steps(listener))
     assert last["seconds_total"]["small"] > 5
-    info = infos[-1]["pipelines"]["cam"]
-    assert (info["rung"], info["rungs"], info["model"]["file"]) == (
-        0,
-        ["full", "small"],
-        f"{FULL}.tflite",
-    )
-
-
-HOPELESS = ladder_of("{name: low, RUNG}", window_s=1)
+    info = listener.of("dev/info")[-1]["pipelines"]["cam"]
+    assert info["rungs"] == ["full", "small"]
+    assert (info["rung"], info["model"]["file"]) == (0, f"{FULL}.tflite")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +154,8 @@ def test_what_else_a_rung_gives_up_is_given_up(
     rung: str,
     holds: Callable[[Any], bool],
 ) -> None:
-    text = pipeline(ROOT, core, HOPELESS.replace("RUNG", rung))
-    text = text.replace(f"{ROOT}/{FULL}.tflite", f"{ROOT}/models/digits/digits.tflite")
-    text = text.replace("deadline_ms: 15", "deadline_ms: 0.001\n    on_late: run")
+    ladder = ladder_of(f"{{name: low, {rung}}}", window_s=1)
+    text = pipeline(DIGITS, core, deadline_ms=0.001, ladder=ladder)
     start(device(broker, text, interval_s=0.5))
     changed = listener.wait_for_event("rung_changed")
     assert changed["details"]["rung_name"] == "low"
@@ -161,10 +174,9 @@ def test_a_rung_that_cannot_be_had_is_told_and_the_next_is_taken(
     broker: Mosquitto, listener: Listener, start: Start, core: int, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone.tflite"
-    rungs = f"{{name: gone, model: {{path: {gone}}}}}\n        - {{name: low, every: 2}}"
-    text = pipeline(ROOT, core, ladder_of(rungs, window_s=1))
-    text = text.replace(f"{ROOT}/{FULL}.tflite", f"{ROOT}/models/digits/digits.tflite")
-    start(device(broker, text.replace("deadline_ms: 15", "deadline_ms: 0.001\n    on_late: run")))
+    rungs = (f"{{name: gone, model: {{path: {gone}}}}}", "{name: low, every: 2}")
+    ladder = ladder_of(*rungs, window_s=1)
+    start(device(broker, pipeline(DIGITS, core, deadline_ms=0.001, ladder=ladder)))
     refused = listener.wait_for_event("rung_refused")
     assert refused["details"]["rung_name"] == "gone"
     assert str(gone) in refused["message"]
@@ -177,19 +189,16 @@ def test_a_rung_that_cannot_be_had_is_told_and_the_next_is_taken(
 def test_a_worker_that_dies_is_followed_by_one_on_the_same_rung(
     broker: Mosquitto, listener: Listener, start: Start, core: int
 ) -> None:
-    text = pipeline(ROOT, core, ladder_of("{name: low, every: 2}", window_s=1))
-    text = text.replace(f"{ROOT}/{FULL}.tflite", f"{ROOT}/models/digits/digits.tflite")
-    text = text.replace("deadline_ms: 15", "deadline_ms: 0.001\n    on_late: run")
-    daemon = start(device(broker, text, interval_s=0.5))
+    ladder = ladder_of("{name: low, every: 2}", window_s=1)
+    daemon = start(device(broker, pipeline(DIGITS, core, deadline_ms=0.001, ladder=ladder)))
     listener.wait_for("cam/predictions", lambda result: result["rung"] == 1)
     (worker,) = daemon.workers()
-    os.kill(worker, 9)
+    os.kill(worker, signal.SIGKILL)
     listener.wait_for_event("worker_restarted")
     before = len(listener.of("cam/predictions"))
     after = listener.wait_for_many("cam/predictions", before + 20)[before:]
     assert {result["rung"] for result in after} == {1}
-    steps = [e for e in listener.of("cam/events") if e["event"] == "rung_changed"]
-    assert len(steps) == 1
+    assert len(steps(listener)) == 1
 
 
 def test_check_tries_each_rung_that_changes_the_model_or_the_cache(
