@@ -54,6 +54,16 @@ def test_the_peers_take_turns_and_are_compared(mosquitto: str) -> None:  # noqa:
     assert judged == {"P50", "throughput", "CPU time a frame", "start to first prediction"}
 
 
+def test_the_ladder_is_measured_in_all_phases() -> None:
+    digits = str(ROOT / "models/digits/digits.tflite")
+    done = benchmark("ladder", digits, digits, "--burners", "0", "--seconds", "2", "--quiet-s", "2")
+    assert done.returncode == 1, "nothing was late without the ladder: the aim was missed"
+    rows = [row for row in cells(done.stdout) if row[0] in ("with", "without")]
+    assert [row[1] for row in rows] == ["before", "load, first 1 s", "load, settled", "after"] * 2
+    assert all(int(row[2]) > 0 for row in rows), done.stdout
+    assert "back on the full model at the end" in done.stdout
+
+
 def test_peers_without_a_model_say_which(mosquitto: str) -> None:  # noqa: ARG001  asked for first
     done = benchmark("peers", "nowhere.tflite")
     assert done.returncode == 1

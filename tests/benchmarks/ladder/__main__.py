@@ -72,7 +72,7 @@ class Run:
 
     def measure(self) -> Run:
         """Run it to its end."""
-        self._began_s = 0.0
+        settled_s = min(SETTLED_S, self.args.seconds / 2)
         heard: list[tuple[float, Any]] = []
         with self._daemon() as daemon:
             assert daemon.stdout is not None
@@ -83,12 +83,12 @@ class Run:
             listening.start()
             marks = [self._wait(2.0), self._wait(self.args.quiet_s / 3)]
             with Burners(self.args.burners):
-                marks += [self._wait(SETTLED_S), self._wait(self.args.seconds - SETTLED_S)]
+                marks += [self._wait(settled_s), self._wait(self.args.seconds - settled_s)]
             marks += [self._wait(self.args.quiet_s)]
             daemon.terminate()
             listening.join()
-        names = ("before", "load, first 5 s", "load, settled", "after")
-        for name, begin_s, end_s in zip(names, marks, marks[1:], strict=False):
+        names = ("before", f"load, first {settled_s:g} s", "load, settled", "after")
+        for name, begin_s, end_s in zip(names, marks[:-1], marks[1:], strict=True):
             self.phases[name] = [
                 said
                 for at_s, said in heard
