@@ -165,7 +165,7 @@ class Schedule(Generic[F]):
         """Return until when an idle engine should wait for more frames to share its next pass.
 
         None when it should not: nothing waits, the batch is full, no frame will come in time, or
-        a frame that waits would miss a deadline that it meets now.
+        one that waits, or comes later, could miss a deadline for it.
         """
         if not self._max_wait_ns or not self.waiting:
             return None
@@ -173,19 +173,26 @@ class Schedule(Generic[F]):
         costs, larger = line[0].way.costs, len(line) + 1
         if larger > line[0].way.batch:
             return None
+        least_ns, most_ns, together_ns = costs.least(1), costs.most(1), costs.most(larger)
         until_ns = min(frame.prepared_ns for frame in line) + self._max_wait_ns
-        if all(due_ns is not None and due_ns > until_ns for due_ns in coming()):
+        due = coming()
+        if all(due_ns is not None and due_ns > until_ns for due_ns in due):
             return None
-        alone_ns = costs.least(1)
         for place, frame in enumerate(line, 1):
             own_ns = self._deadlines_ns[frame.source]
             deadline_ns = frame.captured_ns + own_ns
-            if now_ns + place * alone_ns > deadline_ns:
-                continue  # it is missed anyway
+            if now_ns + place * least_ns > deadline_ns:
+                return None  # it is missed anyway, and should be out of the way soon
             # Frames of tighter deadlines may come last of all, and go before it one by one.
             tighter = sum(other_ns < own_ns for other_ns in self._deadlines_ns)
-            reserve_ns = tighter * costs.most(1) + costs.most(larger)
-            until_ns = min(until_ns, deadline_ns - reserve_ns)
+            until_ns = min(until_ns, deadline_ns - together_ns - tighter * most_ns)
+        # Whoever comes just after the pass has begun waits for its end, and for all who come too.
+        behind_ns = together_ns + len(due) * most_ns
+        for due_ns, own_ns in zip(due, self._deadlines_ns, strict=True):
+            if own_ns < behind_ns:
+                soon_ns = now_ns if due_ns is None else due_ns
+                if soon_ns < until_ns + together_ns:
+                    until_ns = min(until_ns, soon_ns + own_ns - behind_ns)
         return until_ns if until_ns > now_ns else None
 
     def _line(self) -> list[F]:
@@ -218,12 +225,22 @@ class Schedule(Generic[F]):
         for place, frame in enumerate(line):
             deadline_ns = frame.captured_ns + self._deadlines_ns[frame.source]
             behind = max(place + 1 - size, 0)
+            if end_ns + behind * most_ns <= deadline_ns:
+                continue
             met_alone = now_ns + (place + 1) * least_ns <= deadline_ns
-            if met_alone and end_ns + behind * most_ns > deadline_ns:
-                return False
-        for known_ns, own_ns in zip(coming, self._deadlines_ns, strict=True):
-            due_ns = now_ns if known_ns is None else max(known_ns, now_ns)
-            met_alone = 2 * least_ns <= own_ns  # behind one pass that has begun
-            if due_ns < end_ns and met_alone and end_ns + most_ns > due_ns + own_ns:
+            if met_alone or (self._drop_late and not behind):
+                return False  # a seat for who is late all the same would only hold up others
+        if min(self._deadlines_ns) == NEVER_NS:
+            return True
+        if costs.least(size) > size * least_ns:
+            return False  # what it costs more would add up
+        # Those who come meanwhile wait for its end, for who is left behind, and for one another.
+        comers = [
+            (soon_ns + own_ns, own_ns)
+            for due_ns, own_ns in zip(coming, self._deadlines_ns, strict=True)
+            if (soon_ns := now_ns if due_ns is None else max(due_ns, now_ns)) < end_ns
+        ]
+        for place, (deadline_ns, own_ns) in enumerate(sorted(comers), len(line) - size + 1):
+            if least_ns <= own_ns and end_ns + place * most_ns > deadline_ns:
                 return False
         return True

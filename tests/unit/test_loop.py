@@ -15,6 +15,7 @@ import pytest
 from edge.config.pipeline import Pipeline
 from edge.errors import FrameError, ModelError, SourceError
 from edge.sources.base import Grabbed, Source, SourceOptions
+from edge.sources.synthetic import SyntheticOptions
 from edge.wire import Done, Late, Note
 from edge.worker import capture, inference, loop
 from edge.worker.loop import Loop
@@ -711,3 +712,159 @@ def test_a_frame_that_is_dropped_late_costs_no_collection(
     run()
     assert len(run.late) == 8
     assert len(collections) == 0
+
+
+# Several sources.
+
+
+def several(prepared: Prepared, *sources: SourceOptions, **fields: Any) -> Run:
+    """A run of several sources of the test's own, named a, b, c.."""
+    model = {"path": DIGITS / "digits.tflite", "labels": DIGITS / "labels.txt"}
+    named = dict(zip("abcdefgh", sources, strict=False))
+    valid = {name: {"type": "synthetic"} for name in named}
+    pipeline = Pipeline.model_validate({"sources": valid, "model": model, **fields})
+    return Run(pipeline.model_copy(update={"sources": named}), prepared)
+
+
+def test_several_sources_are_all_answered_and_each_counts_for_itself(digits: Prepared) -> None:
+    fast = SyntheticOptions(type="synthetic", fps=200, width=16, height=16)
+    slow = SyntheticOptions(type="synthetic", fps=50, width=16, height=16)
+    run = several(digits, fast, slow, deadline_ms=5000)
+    stop = threading.Timer(1, run.loop.stop)
+    stop.start()
+    run()
+    of = [[done.frame for done in run.done if done.source == source] for source in (0, 1)]
+    for frames, capture_side in zip(of, run.loop.captures, strict=True):
+        assert frames == sorted(set(frames))
+        beat = run.loop.beat()
+        lost = beat.replaced[capture_side.number] + beat.lost[capture_side.number]
+        assert frames[-1] + 1 == len(frames) + lost
+    assert len(of[0]) > len(of[1]) > 20
+
+
+def test_a_source_that_ends_or_fails_leaves_the_others_at_work(digits: Prepared) -> None:
+    short = Script(steps=[FRAME] * 3, in_turn=False)
+    broken = Script(steps=[FRAME, FrameError("half a JPEG"), FRAME], in_turn=False)
+    gone = SourceError("there is no such camera")
+    absent = Script(steps=[FRAME], in_turn=False, openings=(gone,))
+    run = several(digits, short, broken, absent, deadline_ms=60_000, on_late="run")
+    run()
+    last = {done.source: done.frame for done in run.done}
+    assert last == {0: 2, 1: 2, 2: 0}
+    failed, lost, back = sorted(run.notes, key=lambda note: note.event)
+    assert failed.message == "b: #1: half a JPEG"
+    assert failed.details == {"source": "b", "frame": 1, "file": "#1"}
+    assert (lost.event, lost.message) == ("source_back", "c: the source delivers again")
+    assert (back.event, back.details) == ("source_lost", {"source": "c"})
+
+
+def test_a_source_may_have_a_deadline_of_its_own(digits: Prepared) -> None:
+    engine = BlockedEngine()
+    engine.go.set()
+    patient = Script(steps=[SECOND_NS] * 1, in_turn=False, deadline_ms=60_000)
+    strict = Script(steps=[SECOND_NS] * 1, in_turn=False)
+    run = several(with_engine(digits, engine), patient, strict, deadline_ms=100)
+    run()
+    assert [done.source for done in run.done] == [0]
+    assert [late.source for late in run.late] == [1]
+
+
+def test_frames_of_several_sources_do_not_mix_in_a_model_that_keeps_state(testdata: Path) -> None:
+    model = testdata / "models" / "okay_nabu.tflite"
+    tensors = {"type": "images", "path": model, "fps": 10}
+    pipeline = Pipeline.model_validate(
+        {"sources": {"a": tensors, "b": tensors}, "model": {"path": model}}
+    )
+    with pytest.raises(ModelError, match=r"okay_nabu.tflite: keeps state.*a pipeline of its own"):
+        prepare(pipeline)
+
+
+# Only every n-th frame.
+
+
+def test_only_every_nth_frame_is_run_and_the_others_are_counted(digits: Prepared) -> None:
+    script = Script(steps=[FRAME] * 10, in_turn=False)
+    run = Run(options(script, every=3, deadline_ms=60_000, on_late="run"), digits)()
+    seen = {done.frame for done in run.done}
+    assert seen <= {2, 5, 8}
+    assert len(seen) + run.mailbox.replaced[0] == 3
+    assert run.loop.beat().skipped == [7]
+
+
+# Another rung.
+
+
+def rung_of(prepared: Prepared, number: int, pipeline: Pipeline) -> Prepared:
+    """The same engine on another rung of the ladder."""
+    ready = prepared.ready._replace(rung=number)
+    return dataclasses.replace(prepared, ready=ready, options=pipeline, costs=Costs())
+
+
+def test_a_change_takes_effect_between_two_frames_and_loses_none(digits: Prepared) -> None:
+    script = Script(steps=[FRAME] * 40)
+
+    def told(record: Record) -> None:
+        if isinstance(record, Done):
+            if record.frame == 14:
+                run.loop.change(rung_of(digits, 1, pipeline))
+            if record.frame == 29:
+                run.loop.change(rung_of(digits, 0, pipeline))
+            source.turn.release()
+
+    pipeline = options(script, deadline_ms=60_000, on_late="run")
+    run = Run(pipeline, digits, told=told)
+    source = cast("ScriptedSource", run.capture.source)
+    run()
+    assert [done.frame for done in run.done] == list(range(40))
+    assert [done.rung for done in run.done] == [0] * 15 + [1] * 15 + [0] * 10
+    assert source.opened == 1
+
+
+def test_a_change_to_another_input_makes_other_tensors(digits: Prepared, testdata: Path) -> None:
+    path = testdata / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+    script = Script(steps=[FRAME] * 20)
+    pipeline = options(script, deadline_ms=60_000, on_late="run")
+    larger = prepare(options({"type": "synthetic"}, model={"path": path}))
+
+    def told(record: Record) -> None:
+        if isinstance(record, Done):
+            if record.frame == 9:
+                changed = pipeline.model_copy(update={"model": larger.options.model})
+                run.loop.change(rung_of(larger, 1, changed))
+            source.turn.release()
+
+    run = Run(pipeline, digits, told=told)
+    source = cast("ScriptedSource", run.capture.source)
+    run()
+    assert [done.rung for done in run.done] == [0] * 10 + [1] * 10
+    assert run.done[-1].predictions[0]["index"] > 9
+
+
+def test_a_source_with_other_options_is_opened_anew_and_its_numbers_go_on(
+    digits: Prepared,
+) -> None:
+    script = Script(steps=[FRAME] * 30)
+    other = script.model_copy(update={"deadline_ms": 1000.0})
+    pipeline = options(script, deadline_ms=60_000, on_late="run")
+    sources: list[ScriptedSource] = []
+
+    def told(record: Record) -> None:
+        if isinstance(record, Done):
+            if record.frame == 4:
+                changed = pipeline.model_copy(update={"source": other})
+                run.loop.change(rung_of(digits, 1, changed))
+            if record.frame == 20:
+                run.loop.stop()
+            current = cast("ScriptedSource", run.capture.source)
+            if current not in sources:
+                sources.append(current)
+            current.turn.release()
+
+    run = Run(pipeline, digits, told=told)
+    run()
+    frames = [done.frame for done in run.done]
+    assert frames == list(range(21))
+    assert [done.rung for done in run.done][:5] == [0] * 5
+    assert run.done[-1].rung == 1
+    first, second = sources
+    assert (first.closed, second.opened) == (1, 1)
