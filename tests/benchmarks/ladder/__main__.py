@@ -110,7 +110,7 @@ class Run:
             f"{{name: small, model: {{path: {args.small}}}}}, {{name: slow, fps: {args.fps / 3}}}"
         )
         ladder = f"    ladder: {{rungs: [{rungs}]}}\n"
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
             config = Path(folder) / "device.yaml"
             config.write_text(
                 "device: ladder\nmqtt: {broker: 'mqtt://127.0.0.1:1'}\n"
@@ -125,7 +125,7 @@ class Run:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "edge", "run", str(config)],
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=log,
                 text=True,
                 env=os.environ | {"STATE_DIRECTORY": folder},
             )
@@ -134,6 +134,9 @@ class Run:
                     yield daemon
                 finally:
                     daemon.terminate()
+            if daemon.returncode:
+                log.seek(0)
+                sys.exit(log.read())
 
 
 def _figures(windows: list[Any]) -> Iterator[str]:
