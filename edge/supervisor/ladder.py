@@ -78,15 +78,20 @@ class LadderController:
     """
 
     def __init__(
-        self, ladder: Ladder, names: Sequence[str], *, deadline_ms: float, now_s: float
+        self,
+        ladder: Ladder,
+        names: Sequence[str],
+        *,
+        deadlines_ms: Sequence[float],
+        now_s: float,
     ) -> None:
-        """`names` are those of all rungs, from the best."""
+        """`names` are those of all rungs, from the best; the deadlines those of all sources."""
         self.rung = 0
         self.exhausted = ""
         """Why there was reason to step down where nothing is below, in words."""
         self._ladder = ladder
         self._names = names
-        self._deadline_ms = deadline_ms
+        self._deadlines_ms = deadlines_ms
         self._window = SlidingWindow(
             ladder.window_s, at_least=FEWEST_FRAMES, now_s=now_s, limit_ms=ladder.max_p99_ms
         )
@@ -110,8 +115,8 @@ class LadderController:
         """Take in a frame of the present rung; `ran` is False where the cache answered."""
         least_ms = min(self._capture_ms.get(self.rung, capture_ms), capture_ms)
         self._capture_ms[self.rung] = least_ms
-        cost_ms = min(latency_ms - least_ms, COST_LIMIT * self._deadline_ms) if ran else None
-        self._window.add(Judged(now_s, latency_ms, missed, cost_ms))
+        cost_ms = min(latency_ms - least_ms, COST_LIMIT * max(self._deadlines_ms))
+        self._window.add(Judged(now_s, latency_ms, missed, cost_ms if ran else None))
 
     def feel(self, reading: Reading) -> None:
         """Take in a look at the sensors."""
@@ -296,10 +301,9 @@ class LadderController:
 
     def _because(self, reason: Reason, evidence: Evidence) -> str:
         ladder = self._ladder
-        missed = (
-            f"{evidence.misses} of {evidence.frames} frames missed the deadline of "
-            f"{self._deadline_ms:g} ms"
-        )
+        first_ms, *others_ms = set(self._deadlines_ms)
+        deadline = "their deadlines" if others_ms else f"the deadline of {first_ms:g} ms"
+        missed = f"{evidence.misses} of {evidence.frames} frames missed {deadline}"
         words: dict[Reason, str] = {
             "misses": missed,
             "relapse": f"{missed} right after the step up",

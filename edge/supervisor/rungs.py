@@ -60,6 +60,8 @@ class Rungs:
         self._sensors = sensors or Sensors()
         self._ready: dict[int, Ready] = {}
         self._asked: Step | None = None
+        self._on_the_way = False
+        """Whether the worker has prepared what was asked for."""
         self._failures: Counter[int] = Counter()
         self._down = self._up = 0
         self._seconds = [0.0] * len(self.names)
@@ -69,7 +71,7 @@ class Rungs:
             self._controller = LadderController(
                 options.ladder,
                 self.names,
-                deadline_ms=options.deadline_ms,
+                deadlines_ms=[options.deadline_of(source) for source in options.all_sources],
                 now_s=self._since_s,
             )
         self._told_exhausted = False
@@ -97,11 +99,12 @@ class Rungs:
     def prepared(self, ready: Ready) -> None:
         """Take in that the worker is ready for a rung."""
         self._ready[ready.rung] = ready
+        self._on_the_way = self._asked is not None and ready.rung == self._asked.rung
 
     def heard(self, record: Done | Late) -> bool:
         """Take in which rung a frame was run on; True where it is the first after a step."""
-        if self._asked is None or record.rung != self._asked.rung:
-            return False
+        if self._asked is None or not self._on_the_way or record.rung != self._asked.rung:
+            return False  # it may be of an earlier stay on that rung, and have been overtaken
         self._make(self._asked)
         return True
 
@@ -163,7 +166,7 @@ class Rungs:
             )
         if step is None:
             return
-        self._asked = step
+        self._asked, self._on_the_way = step, False
         options = self._options[step.rung].model_dump_json()
         if not self._ask(Change(step.rung, options)):
             self._forget(controller)

@@ -55,7 +55,7 @@ class SimulatedDevice:
         """Let it run."""
         self._random = random.Random(self.seed)  # noqa: S311
         names = [f"rung-{n}" for n in range(len(self.rungs))]
-        controller = LadderController(self.ladder, names, deadline_ms=self.deadline_ms, now_s=0)
+        controller = LadderController(self.ladder, names, deadlines_ms=[self.deadline_ms], now_s=0)
         now_s, sensed_s, degrees = 0.0, 0.0, 45.0
         self.steps, self.missed, self.degrees = [], [], []
         change: tuple[float, Step] | None = None

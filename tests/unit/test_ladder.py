@@ -25,7 +25,7 @@ class Script:
     def __init__(self, rungs: int = 1, **options: Any) -> None:
         ladder = a_ladder(rungs, **options)
         names = [f"rung-{n}" for n in range(rungs + 1)]
-        self.controller = LadderController(ladder, names, deadline_ms=20, now_s=0)
+        self.controller = LadderController(ladder, names, deadlines_ms=[20], now_s=0)
         self.now_s = 0.0
         self.steps: list[Step] = []
 
@@ -71,6 +71,15 @@ def test_misses_over_the_share_are_a_reason_and_the_evidence_says_how_many() -> 
     assert (step.evidence["misses"], step.evidence["frames"]) == (3, 117)
     assert step.evidence["p99_ms"] == 25
     assert step.evidence["max_ms"] == 30
+
+
+def test_of_sources_with_deadlines_of_their_own_none_is_named() -> None:
+    controller = LadderController(a_ladder(), ["full", "rung-1"], deadlines_ms=[20, 50], now_s=0)
+    for count in range(40):
+        controller.frame(count / 30, latency_ms=60, capture_ms=0, missed=True, ran=True)
+    step = controller.decide(40 / 30)
+    assert step is not None
+    assert step.because == "40 of 40 frames missed their deadlines"
 
 
 def test_misses_within_the_share_are_none() -> None:

@@ -114,6 +114,15 @@ def test_a_step_is_asked_with_the_options_of_the_rung_and_told_with_its_first_fr
     assert (rungs.rung, len(party.told)) == (1, 1)
 
 
+def test_a_frame_of_an_earlier_stay_on_a_rung_makes_no_step(party: Party) -> None:
+    party.frames(100, rung=0, late=True)
+    party.frames(1, rung=1)  # the worker has not said yet that it is ready
+    assert party.rungs.rung == 0
+    party.ready(1)
+    party.frames(1, rung=1)
+    assert party.rungs.rung == 1
+
+
 def test_a_frame_is_told_by_the_rung_it_was_run_on(party: Party) -> None:
     party.frames(100, rung=0, late=True)
     party.ready(1)
@@ -130,6 +139,7 @@ def test_steps_and_seconds_are_counted(party: Party) -> None:
     down_s = party.clock.now_s + 1 / 30
     party.frames(1000, rung=1)
     assert party.asked[-1].rung == 0
+    party.ready(0)
     party.frames(31, rung=0)
     figures = party.rungs.figures()
     assert figures is not None
@@ -224,6 +234,7 @@ def test_it_looks_at_the_sensors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         watch.cancel()
 
     asyncio.run(until_asked())
+    party.ready(1)
     party.frames(1, rung=1)
     (told,) = party.told
     assert told[1] == "down from `full` to `half`: 85.25 C, above 80.0 C"
