@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-dev demo test lint format docs bench-peers witness clean
+.PHONY: help setup setup-dev demo test lint format docs bench-peers bench-ladder witness clean
 
 help:
 	@echo "make demo         see it work: no camera, no broker, no root needed"
@@ -11,6 +11,7 @@ help:
 	@echo "make format       lay out the code"
 	@echo "make docs         write the generated parts of README.md anew"
 	@echo "make bench-peers  measure the loop beside its peers: MODELS=\"a.tflite ...\" ARGS=\"--turns 5\""
+	@echo "make bench-ladder  burn the cores beside the daemon: MODELS=\"full.tflite small.tflite\""
 	@echo "make witness      let MLPerf LoadGen check its latency figures: MODELS=a.tflite"
 	@echo "make clean        remove $(VENV) and what was built"
 
@@ -65,6 +66,9 @@ $(VENV)/.ready-bench: $(VENV)/.ready
 
 bench-peers: setup .venv-peers/.ready
 	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m peers $(MODELS) $(ARGS)
+
+bench-ladder: setup
+	PYTHONPATH=tests/benchmarks:tests/support $(BIN)/python -m ladder $(MODELS) $(ARGS)
 
 witness: $(VENV)/.ready-bench
 	PYTHONPATH=tests/benchmarks $(BIN)/python -m witness $(MODELS) $(ARGS)

@@ -99,6 +99,10 @@ class Result(Message):
     """The model's file name."""
     model_digest: str
     """SHA-256 of the model's file, in hex."""
+    rung: int
+    """Of the ladder that the frame was run on; 0 is the pipeline as it is configured."""
+    rung_name: str
+    """`full` for rung 0."""
     predictions: list[dict[str, Any]]
     """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
     truth: str | None
@@ -177,6 +181,16 @@ class CacheFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LadderFigures:
+    """What a pipeline has given up so far, and for how long; since it was configured."""
+
+    steps_down_total: int
+    steps_up_total: int
+    seconds_total: dict[str, float]
+    """Spent on each rung, by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFigures:
     """What the metrics of a pipeline say of one of its sources; each means what it does there."""
 
@@ -198,7 +212,10 @@ class SourceFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics(Message):
-    """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`."""
+    """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`.
+
+    A change of rung ends a window early, so that each is about one rung.
+    """
 
     topic_name: ClassVar[str] = "metrics"
     qos: ClassVar[int] = 0
@@ -234,9 +251,14 @@ class Metrics(Message):
     acknowledged_ms: Percentiles
     """Capture to the broker's acknowledgement, in the window, of forward passes only."""
     cache: CacheFigures | None
-    """Null when the cache is off."""
+    """Null when the cache is off, on every rung."""
     sources: dict[str, SourceFigures] | None
     """Each source by name, where the pipeline has several; all else here is of all of them."""
+    rung: int
+    """Of the ladder that the window is about; 0 is the pipeline as it is configured."""
+    rung_name: str
+    ladder: LadderFigures | None
+    """Null without a ladder."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
@@ -259,6 +281,9 @@ EventName = Literal[
     "worker_restarted",
     "deadline_missed",
     "trace_written",
+    "rung_changed",
+    "rung_refused",
+    "ladder_exhausted",
     "not_permitted",
     "reloaded",
     "reload_failed",
@@ -323,6 +348,10 @@ class PipelineInfo:
     deadline_ms: float
     on_late: str
     decoder: str
+    rung: int
+    """Of its ladder that it is on; model and engine are that rung's."""
+    rungs: list[str]
+    """Names of its ladder's rungs, from the best; without a ladder `full` alone."""
     model: ModelInfo | None
     engine: EngineInfo | None
 

@@ -40,13 +40,16 @@ def run(args: argparse.Namespace) -> int:
     described = []
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
-        missing = list(_missing(pipeline))
-        found += [((*place, *where), what) for where, what in missing]
-        if not any(where[0] == "model" for where, _ in missing):
+        found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
+        for where, title, options in _to_try(name, pipeline):
+            missing = list(_missing_files(options))
+            found += [((*place, *where, *field), what) for field, what in missing]
+            if missing:
+                continue
             try:
-                described.append(f"pipeline {name}: {_try(device.device, name, pipeline)}")
+                described.append(f"{title}: {_try(device.device, name, options)}")
             except EdgeError as error:
-                found.append(((*place, *_to_blame(error)), str(error)))
+                found.append(((*place, *where, *_to_blame(error, rung=bool(where))), str(error)))
     if found:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
@@ -55,24 +58,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _missing(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
-    """Tell which of the files it names are not there."""
+def _to_try(name: str, pipeline: "Pipeline") -> "Iterator[tuple[Place, str, Pipeline]]":
+    """Every rung that changes what a worker prepares: its place, a title, the pipeline on it."""
+    from edge.config.ladder import pipeline_on_each_rung
+
+    full, *below = pipeline_on_each_rung(pipeline)
+    yield (), f"pipeline {name}", full
+    for index, options in enumerate(below):
+        rung = pipeline.ladder.rungs[index] if pipeline.ladder else None
+        if rung is not None and (rung.model or rung.cache):
+            yield ("ladder", "rungs", index), f"  rung {rung.name}", options
+
+
+def _missing_sources(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
+    """Tell which of the files that frames come from are not there."""
     for name, source in pipeline.all_sources.items():
         try:
             source.verify()
         except EdgeError as error:
             yield ("source",) if pipeline.source is not None else ("sources", name), str(error)
+
+
+def _missing_files(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
+    """Tell which of the model's files are not there."""
     model = pipeline.model
     for field, path in (("path", model.path), ("labels", model.labels)):
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
 
 
-def _to_blame(error: EdgeError) -> "Place":
-    """Return the field of a pipeline that an error of its worker is about."""
+def _to_blame(error: EdgeError, *, rung: bool) -> "Place":
+    """Return the field of a pipeline, or of a rung, that an error of its worker is about."""
     fields: dict[type[EdgeError], Place] = {
         EngineError: ("model", "engine"),
-        DecodeError: ("decode",),
+        DecodeError: ("model",) if rung else ("decode",),
         CacheError: ("cache", "mode"),
         ConfigError: ("model", "labels"),
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from edge.config.device import Device
+from edge.config.ladder import ladder_problems
 from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
 from edge.config.reference import (
     Alternative,
@@ -37,6 +38,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     found = list(_too_generous(document))
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
+        found += _ladders(device, document)
     except ValidationError as error:
         told = {problem.place for problem in found}
         found += [p for p in model_problems(error, document) if p.place not in told]
@@ -104,6 +106,14 @@ def _finite(value: Any) -> bool:
         return math.isfinite(float(value))
     except (ValueError, TypeError, OverflowError):
         return True  # no number at all, which the models tell
+
+
+def _ladders(device: Device, document: Document) -> Iterator[Problem]:
+    """Find rungs that give up nothing, or cannot."""
+    for name, pipeline in device.pipelines.items():
+        for where, text in ladder_problems(pipeline):
+            place: Place = ("pipelines", name, *where)
+            yield Problem(document.line_of(place), place, text)
 
 
 def _homeless(document: Document) -> Iterator[Problem]:

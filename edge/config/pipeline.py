@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edge.config.cache import Cache
 from edge.config.cpu import Cpu
+from edge.config.ladder import Ladder
 from edge.config.model import Model
 from edge.config.names import level_name
 from edge.decoders.base import DecoderOptions
@@ -107,6 +108,9 @@ class Pipeline(Options):
     publish: Publish = Field(default=Publish(), description="Which results are published.")
     cache: Cache = Field(
         default=Cache(), description="Whether results of an input seen before are used again."
+    )
+    ladder: Ladder | None = Field(
+        default=None, description="What to give up when the deadline cannot be kept otherwise."
     )
 
     @model_validator(mode="after")

@@ -98,6 +98,8 @@ def _plural(annotation: Any) -> str:
     kind = choices[0][0]
     if origin(kind) is Literal:
         return listed(get_args(kind))
+    if is_model(kind):
+        return "mappings"
     return {str: "texts", float: "numbers", int: "whole numbers"}.get(kind, "paths")
 
 
@@ -150,7 +152,15 @@ def json_schema() -> dict[str, Any]:
 
 def markdown_reference() -> str:
     """Return the tables of all fields, for the README."""
-    return "\n\n".join(_table(*part) for part in _parts("", "The device", Device)) + "\n"
+    places: dict[type[BaseModel], str] = {}
+    parts = [part for part in _parts("", "The device", Device) if _is_new(part, places)]
+    return "\n\n".join(_table(title, model, places) for title, _, model in parts) + "\n"
+
+
+def _is_new(part: tuple[str, str, type[BaseModel]], places: dict[type[BaseModel], str]) -> bool:
+    """Whether a part stands in no table yet; note where it does."""
+    _, path, model = part
+    return places.setdefault(model, path) == path
 
 
 def _parts(
@@ -170,31 +180,43 @@ def _parts(
             if is_model(kind):
                 yield from _parts(below, f"`{below}`", kind)
             elif origin(kind) is list:
-                items = plugins(alternatives(get_args(kind)[0]))
+                choices = alternatives(get_args(kind)[0])
+                items = plugins(choices)
+                for item, _ in choices if not items else ():
+                    if is_model(item):
+                        yield from _parts(below, f"`{below}`", item)
                 chosen += [(f"`{name}`, `type: {key}`", below, one) for key, one in items.items()]
             elif origin(kind) is dict and is_model(named := get_args(kind)[1]):
                 yield from _parts(f"{below}.NAME", f"`{below}.NAME`", named)
     yield from chosen
 
 
-def _table(title: str, path: str, model: type[BaseModel]) -> str:
+def _table(title: str, model: type[BaseModel], places: dict[type[BaseModel], str]) -> str:
     rows = [f"### {title}", "", "| field | values | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        cells = (f"`{name}`", _values(path, name, field), _default(field), field.description or "")
+        cells = (
+            f"`{name}`",
+            _values(name, field, places),
+            _default(field),
+            field.description or "",
+        )
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows)
 
 
-def _values(path: str, name: str, field: FieldInfo) -> str:
+def _values(name: str, field: FieldInfo, places: dict[type[BaseModel], str]) -> str:
     choices = alternatives_of(field)
-    below = f"{path}.{name}".lstrip(".")
     if found := plugins(choices):
         return f"{'see below, ' if len(found) > 1 else ''}`type`: {listed(found)}"
-    if is_model(choices[0][0]):
-        return f"see `{below}`"
-    if origin(choices[0][0]) is dict:
-        named = plugins(alternatives(get_args(choices[0][0])[1]))
-        return f"names, for each see {f'`{name[:-1]}`' if named else f'`{below}.NAME`'}"
+    kind = choices[0][0]
+    if is_model(kind):
+        return f"see `{places[kind]}`"
+    if origin(kind) is dict:
+        inner = get_args(kind)[1]
+        named = plugins(alternatives(inner))
+        return f"names, for each see {f'`{name[:-1]}`' if named else f'`{places[inner]}`'}"
+    if origin(kind) is list and get_args(kind)[0] in places:
+        return f"list, for each see `{places[get_args(kind)[0]]}`"
     words = allowed(choices, nothing=field.default is not None)
     return re.sub(r"(^|, or )an? (?=\w)", r"\1", words)
 

@@ -49,13 +49,18 @@ class Figures:
     """
 
     def __init__(self, deadline_ms: float, *, now_ns: int) -> None:
-        self.deadline = DeadlineMonitor(deadline_ms)
         self.deadline_ms = deadline_ms
+        self._by_rung: dict[int, DeadlineMonitor] = {}
+        self.on_rung(0)
         self.total = Counts()
         self.latency_total = Histogram()
         self.hits_total = Histogram()
         self._recent: deque[tuple[int, Histogram]] = deque()
         self._begin_window(now_ns)
+
+    def on_rung(self, rung: int) -> None:
+        """Judge by what is usual on a rung of the ladder from now on."""
+        self.deadline = self._by_rung.setdefault(rung, DeadlineMonitor(self.deadline_ms))
 
     def _begin_window(self, now_ns: int) -> None:
         self.window_began_ns = now_ns

@@ -183,7 +183,7 @@ class Daemon:
                 "failed": figures.total.failed,
             }
             fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
-            if pipeline.options.cache.mode != "off":
+            if pipeline.rungs.any_cache:
                 fields["cache_hits"] = figures.total.hits
             log(logging.INFO, "summary", **fields)
 

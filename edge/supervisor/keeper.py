@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import WorkerProcess, how_it_ended
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
+from edge.wire import Beat, Change, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,8 @@ class Keeper:
         """`on_died` hears (how, last words, seconds until the next start)."""
         self.name = name
         self.options = options
+        """What the next worker is started with; they are those of `rung`."""
+        self.rung = 0
         self._device = device
         self._max_frames = max_frames
         self._on_record = on_record
@@ -118,6 +120,16 @@ class Keeper:
         except asyncio.TimeoutError:
             worker.kill()
 
+    def ask(self, change: Change) -> bool:
+        """Ask the worker for another rung; False when there is none to ask."""
+        if self._worker is None or not self._ready:
+            return False
+        try:
+            self._worker.wire.send(change)
+        except ConnectionError:
+            return False
+        return True
+
     async def _live(self) -> str:
         """Start one worker and stay with it to its end; return how it ended."""
         loop = asyncio.get_running_loop()
@@ -132,6 +144,7 @@ class Keeper:
             device=self._device,
             first_frames=self._next_frames,
             max_frames=left,
+            rung=self.rung,
         )
         self._worker, self.ring = worker, worker.ring
         loop.add_reader(worker.wire.socket, self._read_wire, worker)

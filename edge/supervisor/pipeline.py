@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,9 +24,10 @@ from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
+from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
 from edge.supervisor.story import Facts
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,7 @@ class SupervisedPipeline:
             on_output=self._worker_said,
         )
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
-        self._ready: Ready | None = None
+        self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
         self._died_ns: int | None = None
         self._sequence = sequence
         self._quiet_until: dict[str, float] = {}
@@ -82,7 +84,9 @@ class SupervisedPipeline:
 
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
+        watch = asyncio.create_task(self.rungs.watch())
         await self.keeper.run()
+        watch.cancel()
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
@@ -94,6 +98,8 @@ class SupervisedPipeline:
     def _take(self, record: Record) -> None:
         """Take in one record of the worker."""
         if isinstance(record, (Done, Late)):
+            if self.rungs.heard(record):
+                self._on_another_rung()
             source = self._sources[record.source]
             source.frame_came(record.captured_ns)
         if isinstance(record, Done):
@@ -108,7 +114,11 @@ class SupervisedPipeline:
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
-            self._started(record)
+            self.rungs.prepared(record)
+            if self.state != "running":
+                self._started(record)
+        elif isinstance(record, Refused):
+            self.rungs.refused(record)
         elif isinstance(record, Failed):
             self.state = "failed"
             self._tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
@@ -118,11 +128,10 @@ class SupervisedPipeline:
             self._tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
 
     def _started(self, ready: Ready) -> None:
-        self._ready = ready
         self.state = "running"
         self._tell(
             "model_loaded",
-            f"{self.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
+            f"{self.rungs.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
             f"({ready.engine_reason})",
             threads=ready.threads,
             digest=ready.digest,
@@ -148,6 +157,7 @@ class SupervisedPipeline:
     ) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
         self.black_box.judged(record.source, record.frame, missed=blamed is not None)
+        self.rungs.judged(record, missed=blamed is not None)
         if blamed is None:
             return
         self._untold_misses += 1
@@ -172,8 +182,8 @@ class SupervisedPipeline:
     def _publish(
         self, done: Done, source: SupervisedSource, stages_ns: dict[str, int], *, met: bool
     ) -> None:
-        assert self._ready is not None  # noqa: S101  a worker is ready before it answers
         outlet = self.outlet
+        rung_name, options, ready = self.rungs.of(done)
         result = (Result if self._alone else SourceResult)(
             device=outlet.device,
             boot=outlet.boot,
@@ -184,8 +194,10 @@ class SupervisedPipeline:
             file=done.name or None,
             captured_at=clock.utc(done.captured_ns),
             clock_synced=outlet.clock_synced,
-            model=self.options.model.path.name,
-            model_digest=self._ready.digest,
+            model=options.model.path.name,
+            model_digest=ready.digest,
+            rung=done.rung,
+            rung_name=rung_name,
             predictions=done.predictions,
             truth=done.truth,
             cached=_cached(done),
@@ -212,10 +224,23 @@ class SupervisedPipeline:
             self._sources[at].figures.failed()
             if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
                 return
+        if event == "source_lost":
+            self.rungs.source_lost(note.message)
         level = logging.INFO if event == "source_back" else logging.WARNING
         self._tell(event, note.message, level=level, **note.details)
 
+    def _close_window(self) -> None:
+        """Publish the figures of the rung that is left: no window mixes two."""
+        self.outlet.send(self.metrics())
+
+    def _on_another_rung(self) -> None:
+        for source in self._sources:
+            source.on_rung(self.rungs.rung, self.rungs.options)
+        self.keeper.options, self.keeper.rung = self.rungs.options, self.rungs.rung
+        self.outlet.changed()
+
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
+        self.rungs.worker_died()
         self._died_ns = self._died_ns or time.monotonic_ns()
         for source in self._sources:
             source.worker_died()
@@ -240,8 +265,8 @@ class SupervisedPipeline:
 
     def _facts(self) -> Facts:
         """What a trace says of where it comes from."""
-        about = {"model": self.options.model.path.name}
-        if ready := self._ready:
+        about = {"model": self.rungs.options.model.path.name}
+        if ready := self.rungs.ready:
             threads = f"{ready.threads} thread{'s' * (ready.threads != 1)}"
             about["engine"] = f"{ready.engine} {ready.engine_version}, {threads}"
         outlet = self.outlet
@@ -306,6 +331,9 @@ class SupervisedPipeline:
             acknowledged_ms=window.acknowledged,
             cache=self._cache_figures(window),
             sources=sources,
+            rung=self.rungs.rung,
+            rung_name=self.rungs.names[self.rungs.rung],
+            ladder=self.rungs.figures(),
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
             waiting=self.outlet.waiting,
@@ -313,7 +341,7 @@ class SupervisedPipeline:
         )
 
     def _cache_figures(self, window: Window) -> CacheFigures | None:
-        if self.options.cache.mode == "off":
+        if not self.rungs.any_cache:
             return None
         counts, total = window.counts, self.figures.total
         return CacheFigures(
@@ -328,13 +356,15 @@ class SupervisedPipeline:
 
     def info(self) -> PipelineInfo:
         """Return the pipeline as it stands in the info message."""
-        ready, model = self._ready, self.options.model
+        ready, model = self.rungs.ready, self.rungs.options.model
         return PipelineInfo(
             state=self.state,
             sources={name: each.type for name, each in self.options.all_sources.items()},
             deadline_ms=self.options.deadline_ms,
             on_late=self.options.on_late,
             decoder=self.options.decode.type,
+            rung=self.rungs.rung,
+            rungs=self.rungs.names,
             model=ready
             and ModelInfo(
                 file=model.path.name,

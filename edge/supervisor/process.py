@@ -119,6 +119,7 @@ class WorkerProcess(ChildProcess):
         first_frames: Sequence[int] = (),
         max_frames: int | None = None,
         check_only: bool = False,
+        rung: int = 0,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts."""
         born = _started_ahead.pop() if _started_ahead else BornWorker()
@@ -127,7 +128,7 @@ class WorkerProcess(ChildProcess):
         """What its flight recorder writes; it can be read after the worker's end."""
         self.wire = Wire(self.socket)
         told = options.model_dump_json()
-        job = Job(device, name, told, list(first_frames), max_frames, check_only)
+        job = Job(device, name, told, list(first_frames), max_frames, check_only, rung)
         self.wire.send(job)
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,24 @@ def test_the_peers_take_turns_and_are_compared(mosquitto: str) -> None:  # noqa:
     assert int(said[1]) >= 0.75 * int(said[2]) > 0
     judged = {row[1] for row in cells(done.stdout) if len(row) == 4 and row[0] == NAMES["naive"]}
     assert judged == {"P50", "throughput", "CPU time a frame", "start to first prediction"}
+
+
+def test_the_ladder_is_measured_in_all_phases(tmp_path: Path) -> None:
+    digits = str(ROOT / "models/digits/digits.tflite")
+    other = str(shutil.copy(digits, tmp_path))
+    done = benchmark("ladder", digits, other, "--burners", "0", "--seconds", "2", "--quiet-s", "2")
+    assert done.returncode == 1, "nothing was late without the ladder: the aim was missed"
+    rows = [row for row in cells(done.stdout) if row[0] in ("with", "without")]
+    assert [row[1] for row in rows] == ["before", "load, first 1 s", "load, settled", "after"] * 2
+    assert all(int(row[2]) > 0 for row in rows), done.stdout
+    assert "back on the full model at the end" in done.stdout
+
+
+def test_what_the_daemon_says_against_the_models_is_passed_on() -> None:
+    digits = str(ROOT / "models/digits/digits.tflite")
+    done = benchmark("ladder", digits, digits, "--burners", "0", "--seconds", "1", "--quiet-s", "1")
+    assert done.returncode == 1
+    assert "rungs[0].model: is that of the rung above" in done.stderr
 
 
 def test_peers_without_a_model_say_which(mosquitto: str) -> None:  # noqa: ARG001  asked for first

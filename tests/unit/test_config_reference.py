@@ -101,6 +101,8 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `pipelines.NAME.cpu`",
         "### `pipelines.NAME.publish`",
         "### `pipelines.NAME.cache`",
+        "### `pipelines.NAME.ladder`",
+        "### `pipelines.NAME.ladder.rungs`",
         *kinds,
     ]
 
@@ -122,6 +124,8 @@ def test_the_reference_says_values_defaults_and_meaning() -> None:
         "| `threshold` | number | `0` |",
         "| `password` | text | none |",
         "| `loop` | `true` or `false` | `false` |",
+        "| `rungs` | list, for each see `pipelines.NAME.ladder.rungs` | required |",
+        "| `cache` | see `pipelines.NAME.cache` | none |",
     ):
         assert any(row.startswith(beginning) for row in rows), beginning
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows if row.startswith("|"))

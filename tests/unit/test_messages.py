@@ -22,6 +22,7 @@ from edge.messages import (
     Event,
     EventName,
     Info,
+    LadderFigures,
     Latency,
     Message,
     Metrics,
@@ -46,6 +47,8 @@ RESULT = Result(
     clock_synced=False,
     model="digits.tflite",
     model_digest="ab" * 32,
+    rung=1,
+    rung_name="small",
     predictions=[{"label": "7", "index": 7, "score": 0.996094}],
     truth="7",
     cached=None,
@@ -90,6 +93,8 @@ RUNNING = PipelineInfo(
     deadline_ms=100.0,
     on_late="drop",
     decoder="classification",
+    rung=0,
+    rungs=["full", "small"],
     model=DIGITS,
     engine=LITERT,
 )
@@ -148,6 +153,13 @@ def metrics(frames: int) -> Metrics:
             acknowledged_ms=window.hits_acknowledged,
         ),
         sources=None,
+        rung=0,
+        rung_name="full",
+        ladder=None
+        if frames == 0
+        else LadderFigures(
+            steps_down_total=2, steps_up_total=1, seconds_total={"full": 71.5, "small": 12.25}
+        ),
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
         waiting=0,
