@@ -12,9 +12,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-BURN = (
-    "import os, sys\nif sys.argv[1:]: os.sched_setaffinity(0, map(int, sys.argv[1:]))\nwhile 1: 0"
-)
+BURN = """
+import os, sys
+if sys.argv[1:]:
+    os.sched_setaffinity(0, map(int, sys.argv[1:]))
+parent = os.getppid()
+while os.getppid() == parent:  # or it would burn on when whoever started it was killed
+    for _ in range(1_000_000):
+        pass
+"""
 
 
 class Burners:
