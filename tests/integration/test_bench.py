@@ -310,8 +310,9 @@ def test_batches_are_measured_beside_single_frames(testdata: Path, tmp_path: Pat
     assert [line.split()[2] for line in changes if line.startswith("litert")] == ["1", "3"]
 
 
-def test_a_model_that_cannot_be_batched_is_measured_alone_and_says_why() -> None:
-    done = edge("bench", DIGITS, *BRIEF, "--engine", "litert", "--batch", "1,2,4", "--json")
+def test_a_model_that_cannot_be_batched_is_measured_alone_and_says_why(testdata: Path) -> None:
+    model = testdata / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+    done = edge("bench", model, *BRIEF, "--engine", "litert", "--batch", "1,2,4", "--json")
     assert done.returncode == 0
     found = json.loads(done.stdout)
     assert [each["batch"] for each in found["subjects"]] == [1]
@@ -320,7 +321,7 @@ def test_a_model_that_cannot_be_batched_is_measured_alone_and_says_why() -> None
     assert done.stderr.count("\n") == 1
     assert "litert (1 thread, batch 2), litert (1 thread, batch 4): " in done.stderr
     assert "cannot run several frames in one forward pass: its graph" in done.stderr
-    alone = edge("bench", DIGITS, *BRIEF, "--engine", "litert", "--batch", "4")
+    alone = edge("bench", model, *BRIEF, "--engine", "litert", "--batch", "4")
     assert (alone.returncode, alone.stdout) == (1, "")
 
 
