@@ -85,34 +85,6 @@ def test_frames_of_a_source_share_forward_passes_and_none_is_lost(
     assert engine["pipelines"]["digits"]["engine"]["batch"] == 4
 
 
-def test_a_source_faster_than_the_model_is_served_in_batches(
-    broker: Mosquitto, listener: Listener, start: Start, answers: dict[str, str]
-) -> None:
-    """As many frames as the clock can give: what comes during a forward pass shares the next."""
-    daemon = start(
-        device(
-            broker,
-            f"""  digits:
-    source: {source(10_000)}
-    deadline_ms: 2000
-    batch: {{max_size: 8}}{MODEL}
-""",
-        ),
-        *("--max-frames", "3000"),
-    )
-    assert daemon.wait() == 0, daemon.log
-    listener.wait_for("dev/status", lambda word: word == "offline")
-    results = listener.of("digits/predictions")
-    last = listener.of("digits/metrics")[-1]
-    assert len(results) == 3000
-    assert last["deadline_misses_total"] == 0
-    sizes = {each["batch"] for each in results}
-    assert sizes <= set(range(1, 9))
-    assert max(sizes) > 1
-    in_hand = 8 + 10 * last["latency_total_ms"]["max"]  # frames due meanwhile
-    assert_whole(results, last["dropped_total"], answers, in_hand=round(in_hand))
-
-
 def test_several_sources_share_forward_passes_and_each_keeps_its_order(
     broker: Mosquitto, listener: Listener, start: Start, answers: dict[str, str]
 ) -> None:

@@ -201,6 +201,7 @@ def test_waiting_for_a_core_is_counted_where_the_kernel_tells_it() -> None:
 
 
 def test_the_engines_own_threads_are_watched_and_pythons_are_not() -> None:
+    gc.collect()  # engines that other tests left, whose threads would end meanwhile
     shared = ring()
     recorder = Recorder(shared)
     recorder.watch_engine()
@@ -217,7 +218,6 @@ def test_the_engines_own_threads_are_watched_and_pythons_are_not() -> None:
     after = flight.read(shared).samples[-1]
     idle.set()
     ours.join()
-    assert len(after.engine_waited_ns) > len(before.engine_waited_ns)
     assert len(after.engine_waited_ns) - len(before.engine_waited_ns) == 1  # the pool's second
 
 
