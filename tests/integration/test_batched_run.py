@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from parties import Daemon, Listener, Mosquitto, device
 
@@ -32,7 +33,7 @@ def answers() -> dict[str, str]:
     tiles = sheet.reshape(-1, SIDE, sheet.shape[1] // SIDE, SIDE).swapaxes(1, 2)
     inputs = (tiles.reshape(-1, 1, SIDE, SIDE, 1).astype("int16") - 128).astype("int8")
     engine = Engine(ROOT / "models/digits/digits.tflite", choose("litert"), threads=1)
-    best = [str(engine.run(each)[0].argmax()) for each in inputs]
+    best = [str(int(np.argmax(engine.run(each)[0]))) for each in inputs]
     return {f"{SHEET}#{number}": label for number, label in enumerate(best)}
 
 
