@@ -28,7 +28,7 @@ def core() -> int:
 
 def pipeline(model: Path, core: int, *, deadline_ms: float, ladder: str = "") -> str:
     return f"""  cam:
-    source: {{type: synthetic, fps: 30}}
+    source: {{type: synthetic, width: 1920, height: 1080, fps: 30}}
     model: {{path: {model}}}
     deadline_ms: {deadline_ms}
     on_late: run
