@@ -71,6 +71,8 @@ class Cached:
 
     frame: int
     """The frame it was made for."""
+    source: str
+    """Whose frame that was: of several sources it may be another's than this one's."""
     age_ms: float
     """From the capture of that frame to the capture of this one; at most `max_age_ms`."""
     similarity: float

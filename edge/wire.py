@@ -49,8 +49,9 @@ class Done(NamedTuple):
     name: str
     truth: str | None
     predictions: list[dict[str, Any]]
-    cached: tuple[int, int, float] | None = None
-    """From the cache: frame that was run, nanoseconds between the captures, similarity."""
+    cached: tuple[int, int, float, int] | None = None
+    """From the cache: frame that was run, nanoseconds between the captures, similarity, and which
+    source that frame was of."""
     source: int = 0
     """Which of the pipeline's sources; `frame` is the number it has there."""
     batch: int = 1

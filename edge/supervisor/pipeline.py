@@ -200,7 +200,7 @@ class SupervisedPipeline:
             rung_name=rung_name,
             predictions=done.predictions,
             truth=done.truth,
-            cached=_cached(done),
+            cached=self._cached(done),
             batch=done.batch,
             latency_ms=Latency(
                 total=_milliseconds(done.decoded_ns - done.captured_ns),
@@ -215,6 +215,13 @@ class SupervisedPipeline:
             source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
         outlet.send(result, acknowledged)
+
+    def _cached(self, done: Done) -> Cached | None:
+        if done.cached is None:
+            return None
+        frame, age_ns, similarity, source = done.cached
+        age_ms, name = _milliseconds(age_ns), self._sources[source].name
+        return Cached(frame=frame, source=name, age_ms=age_ms, similarity=similarity)
 
     def _note(self, note: Note) -> None:
         event: Any = note.event
@@ -385,13 +392,6 @@ class SupervisedPipeline:
                 batch=ready.batch,
             ),
         )
-
-
-def _cached(done: Done) -> Cached | None:
-    if done.cached is None:
-        return None
-    frame, age_ns, similarity = done.cached
-    return Cached(frame=frame, age_ms=_milliseconds(age_ns), similarity=similarity)
 
 
 def _milliseconds(ns: int) -> float:

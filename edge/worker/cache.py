@@ -33,6 +33,8 @@ class Kept:
     frame: int
     captured_ns: int
     predictions: list[dict[str, Any]]
+    source: int = 0
+    """Whose frame it was: frames are numbered by source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,9 @@ class Hit:
     """1 is the very same; see `SimilarCache`."""
 
     @property
-    def told(self) -> tuple[int, int, float]:
+    def told(self) -> tuple[int, int, float, int]:
         """Return what the record of the answer says of it."""
-        return self.kept.frame, self.age_ns, self.similarity
+        return self.kept.frame, self.age_ns, self.similarity, self.kept.source
 
 
 class ResultCache(abc.ABC):

@@ -131,7 +131,8 @@ class InferenceSide:
                 predictions, told = way.decode(slot.outputs), None
                 decoded_ns, batch = time.monotonic_ns(), slot.batch
                 if way.cache is not None:
-                    way.cache.keep(slot.asked, Kept(slot.frame, slot.captured_ns, predictions))
+                    kept = Kept(slot.frame, slot.captured_ns, predictions, slot.source)
+                    way.cache.keep(slot.asked, kept)
             else:
                 predictions, told = hit.kept.predictions, hit.told
                 decoded_ns, batch = slot.inferred_ns, 1

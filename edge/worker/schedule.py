@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KNOWN_PASSES = 8  # what the next forward pass of a size will take is told from so many
 NEVER_NS = 1 << 62
+NO_PLACE_NS = 1 << 63  # later than any: a capture time and NEVER_NS together stay below
 
 
 class Costs:
@@ -114,7 +115,7 @@ class Schedule(Generic[F]):
         self._drop_late = drop_late
         self._max_wait_ns = max_wait_ns
         self._queues: list[deque[F]] = [deque() for _ in deadlines_ns]
-        self._places_ns = [NEVER_NS for _ in deadlines_ns]
+        self._places_ns = [NO_PLACE_NS for _ in deadlines_ns]
         self.make_room(max_size)
         self.waiting = 0
         """How many frames wait."""
@@ -135,7 +136,7 @@ class Schedule(Generic[F]):
         queue = self._queues[frame.source]
         due_ns = frame.captured_ns + self._deadlines_ns[frame.source]
         frame.due_ns = min(due_ns, self._places_ns[frame.source])
-        self._places_ns[frame.source] = NEVER_NS
+        self._places_ns[frame.source] = NO_PLACE_NS
         queue.append(frame)
         if len(queue) <= self.room:
             self.waiting += 1

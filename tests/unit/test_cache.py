@@ -227,7 +227,7 @@ def test_the_same_frame_twice_is_one_forward_pass(mode: str) -> None:
     scene = Scene(mode=mode)
     first, second = scene.show(digit(0), 0), scene.show(digit(0), 33)
     assert scene.engine.runs == 1
-    assert (first.cached, second.cached) == (None, (0, 33 * MS, 1.0))
+    assert (first.cached, second.cached) == (None, (0, 33 * MS, 1.0, 0))
     assert second.predictions == first.predictions
     assert (first.frame, second.frame) == (0, 1)
     other = scene.show(digit(1), 66)

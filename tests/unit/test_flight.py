@@ -82,7 +82,7 @@ def test_a_frame_is_read_as_it_was_told() -> None:
 def test_cached_and_late_frames_are_told_apart() -> None:
     shared = ring()
     recorder = Recorder(shared)
-    recorder.done(done(1, cached=(0, 5, 1.0)), 0, 0, 0)
+    recorder.done(done(1, cached=(0, 5, 1.0, 0)), 0, 0, 0)
     late = Late(2, 1000, 1100, 1200, 1300)
     recorder.done(late, 0, 0, 0)
     cached, dropped = flight.read(shared).frames

@@ -75,6 +75,7 @@ class Run:
         told: Callable[[Record], None] = lambda _: None,
     ) -> None:
         self.records: list[Record] = []
+        self.options = pipeline
 
         def tell(record: Record) -> None:
             self.records.append(record)
@@ -887,3 +888,15 @@ def test_frames_of_sources_that_are_prepared_at_once_do_not_mix(digits: Prepared
     run = Run(pipeline, digits, max_frames=3000)()
     assert {done.source for done in run.done} == {0, 1, 2, 3}
     assert all(done.predictions == alone[done.name] for done in run.done)
+
+
+def test_a_result_from_the_cache_says_whose_frame_it_was_made_for(digits: Prepared) -> None:
+    first = Script(steps=[FRAME], in_turn=False)
+    second = Script(steps=[FRAME], in_turn=False, openings=(SourceError("comes later"),))
+    pipeline = several(digits, first, second, deadline_ms=60_000, cache={"mode": "exact"}).options
+    run = Run(pipeline, prepare(pipeline))()
+    made, reused = run.done
+    assert (made.source, made.cached) == (0, None)
+    assert reused.source == 1
+    assert reused.cached is not None
+    assert (reused.cached[0], reused.cached[3]) == (0, 0)

@@ -59,7 +59,9 @@ RESULT = Result(
     deadline_ms=20,
     deadline_met=True,
 )
-CACHED_RESULT = replace(RESULT, cached=Cached(frame=12, age_ms=166.7, similarity=0.9922))
+CACHED_RESULT = replace(
+    RESULT, cached=Cached(frame=12, source="images", age_ms=166.7, similarity=0.9922)
+)
 RAW_RESULT = replace(
     RESULT,
     file=None,

@@ -110,6 +110,17 @@ def test_a_frame_that_was_passed_over_leaves_its_place_to_the_next_of_its_source
     assert [taken(queue)[0].source for _ in range(2)] == [1, 0], "it had the place once"
 
 
+def test_pulled_sources_are_served_in_turn_as_well() -> None:
+    queue: Schedule[Frame] = Schedule([NEVER_NS] * 3, drop_late=False)
+    served: list[int] = []
+    for round_ns in range(9):
+        for source in range(3):
+            if not queue.waits(source):
+                queue.put(Frame(source, 10 * round_ns + source))
+        served.append(taken(queue)[0].source)
+    assert Counter(served) == {0: 3, 1: 3, 2: 3}
+
+
 def test_the_frames_ahead_are_those_with_an_earlier_place() -> None:
     queue = schedule(50, 50, 50)
     queue.put(Frame(0, 0))

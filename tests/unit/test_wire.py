@@ -52,7 +52,7 @@ RECORDS: list[Record] = [
         ],
     ),
     Done(0, 0, 0, 0, 0, 0, 0, "", "truth", []),
-    Done(9, 1, 2, 3, 4, 4, 4, "", None, [], cached=(7, 2**40, 0.9961)),
+    Done(9, 1, 2, 3, 4, 4, 4, "", None, [], cached=(7, 2**40, 0.9961, 1)),
     Late(8, 1, 2, 3, 4),
     Beat(replaced=[5, 0], lost=[6, 1], skipped=[0, 0], busy_since_ns=7),
     Note("source_lost", "it was unplugged", {"retrying": True, "file": None, "n": [1, 2]}),
