@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.cli.tables import Style, show_table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
     from edge.lab.loop_against import LoopAgainst
     from edge.lab.loop_report import LoopReport
+    from edge.sources.base import SourceOptions
 
 NOT_WITH_IT = ("compare", "engine", "threads", "batch", "plot", "images", "labels")
 MOST_WORDS = 2  # CONFIG and NAME
@@ -67,7 +69,7 @@ def _pipelines(
     device: "Device", args: argparse.Namespace, size: tuple[int, int] | None
 ) -> "dict[str, Pipeline]":
     """Return the pipelines to run side by side, with their sources as they are measured."""
-    from edge.lab.sources import at_rate, endless, test_frames, verify
+    from edge.lab.sources import verify
 
     names = [str(word) for word in args.models[1:]] or list(device.pipelines)
     changed = {}
@@ -76,12 +78,30 @@ def _pipelines(
             known = ", ".join(device.pipelines)
             raise ConfigError(f"{args.models[0]}: has no pipeline {name}; it has {known}")
         pipeline = device.pipelines[name]
-        if size is not None:
-            changed[name] = pipeline.with_sources(lambda _: test_frames(*size, rate_hz=args.rate))
-            continue
-        verify(name, pipeline)
-        changed[name] = pipeline.with_sources(lambda source: endless(at_rate(source, args.rate)))
+        if size is None:
+            verify(name, pipeline)
+        # Several sources are served by their deadlines, and so have to keep rates of their own.
+        own_rates = args.rate is None and len(pipeline.all_sources) > 1
+        if own_rates and size and None in {each.rate for each in pipeline.all_sources.values()}:
+            raise ConfigError(f"{name} has a source whose rate is not known: give --rate")
+        as_measured = partial(_as_measured, size=size, rate_hz=args.rate, own_rate=own_rates)
+        changed[name] = pipeline.with_sources(as_measured)
     return changed
+
+
+def _as_measured(
+    source: "SourceOptions",
+    *,
+    size: tuple[int, int] | None,
+    rate_hz: float | None,
+    own_rate: bool,
+) -> "SourceOptions":
+    """Return a source, or test frames of a size in its place; without a rate as fast as asked."""
+    from edge.lab.sources import at_rate, endless, test_frames
+
+    if size is not None:
+        return test_frames(*size, rate_hz=source.rate if own_rate else rate_hz)
+    return endless(source if own_rate else at_rate(source, rate_hz))
 
 
 def _show(report: "LoopReport", style: Style) -> None:

@@ -171,3 +171,39 @@ def test_a_saved_run_is_compared_with_its_spread(tmp_path: Path) -> None:
     assert [row[0] for row in loop_against_table(found).rows] == ["a"]
     renamed = slower.model_copy(update={"pipeline": "b"})
     assert not against_loops(report.model_copy(update={"cases": [renamed]}), one).changes
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        ([], "door: synthetic 64x48 at 50 fps, yard: synthetic 64x48 at 25 fps"),
+        (["--rate", "40"], "door: synthetic 64x48 at 40 fps, yard: synthetic 64x48 at 40 fps"),
+        (
+            ["--input-size", "32x24"],
+            "door: synthetic 32x24 at 50 fps, yard: synthetic 32x24 at 25 fps",
+        ),
+    ],
+)
+def test_several_sources_keep_their_rates_where_none_is_given(
+    tmp_path: Path, options: list[str], measured: str
+) -> None:
+    config = tmp_path / "device.yaml"
+    size = "type: synthetic, width: 64, height: 48"
+    sources = f"{{door: {{{size}, fps: 50}}, yard: {{{size}, fps: 25}}}}"
+    one = f"{{sources: {sources}, model: {{path: {DIGITS}, engine: litert}}}}"
+    config.write_text(f"device: dev\npipelines: {{watch: {one}}}\n", encoding="utf-8")
+    done = edge("bench", "--pipeline", config, "--seconds", "0.5", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    assert case["source"] == measured
+    assert case["answered"] > 0
+
+
+def test_several_sources_whose_rates_are_not_known_need_one(tmp_path: Path) -> None:
+    config = tmp_path / "device.yaml"
+    streams = "{a: {type: video, path: 'rtsp://a/b'}, b: {type: video, path: 'rtsp://c/d'}}"
+    one = f"{{sources: {streams}, model: {{path: {DIGITS}}}}}"
+    config.write_text(f"device: dev\npipelines: {{watch: {one}}}\n", encoding="utf-8")
+    done = edge("bench", "--pipeline", config, "--input-size", "32x24")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "edge bench: watch has a source whose rate is not known: give --rate\n"
