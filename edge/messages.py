@@ -233,6 +233,7 @@ class Metrics(Message):
     qos: ClassVar[int] = 0
 
     pipeline: str
+    state: Literal["starting", "running", "paused", "failed", "ended", "stopped"] = "running"
     at: str
     clock_synced: bool
     window_s: float
@@ -309,6 +310,9 @@ EventName = Literal[
     "spool_failed",
     "spool_set_aside",
     "messages_dropped",
+    "steered",
+    "steering_lost",
+    "command_refused",
 ]
 
 
@@ -364,7 +368,9 @@ class EngineInfo:
 class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
-    state: Literal["starting", "running", "failed", "ended", "stopped"]
+    state: Literal["starting", "running", "paused", "failed", "ended", "stopped"]
+    overrides: dict[str, float] = field(default_factory=dict)
+    """What the command `set` has put in the place of the YAML's `threshold` and `deadline_ms`."""
     sources: dict[str, str]
     """The type of each source, by name."""
     deadline_ms: float

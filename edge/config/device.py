@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
+from edge.config.commands import Commands
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
@@ -41,6 +42,9 @@ class Device(Options):
     telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
     recorder: Recorder = Field(
         default=Recorder(), description="What becomes of the flight recorder's traces."
+    )
+    commands: Commands = Field(
+        default=Commands(), description="Which commands it obeys that come over MQTT."
     )
     sinks: list[AnySink] = Field(
         default=[], description="Where all messages go beside the broker, each told by `type`."

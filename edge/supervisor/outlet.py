@@ -64,6 +64,7 @@ class Outlet:
         )
         self.retain = self._broker.retain
         self.put = self._broker.put
+        self.publish = self._broker.connection.publish
         self.subscribe = self._broker.connection.subscribe
         self.unsubscribe = self._broker.connection.unsubscribe
 

@@ -1,0 +1,68 @@
+"""The device as it stands in the info message, and what its pipelines did, for the log's end."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from edge import __version__
+from edge.latency.figures import percentiles
+from edge.messages import Info
+from edge.supervisor import clock
+from edge.supervisor.log import log
+from edge.supervisor.pipeline_info import pipeline_info
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.supervisor.outlet import Outlet
+    from edge.supervisor.pipeline import SupervisedPipeline
+
+PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "paho-mqtt")
+
+
+def device_info(outlet: Outlet, pipelines: Mapping[str, SupervisedPipeline]) -> Info:
+    """Return the info message as it is now."""
+    return Info(
+        device=outlet.device,
+        boot=outlet.boot,
+        at=clock.utc(),
+        clock_synced=outlet.clock_synced,
+        version=__version__,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        packages=_versions(),
+        pipelines={name: pipeline_info(pipeline) for name, pipeline in pipelines.items()},
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def summarize(pipelines: Mapping[str, SupervisedPipeline]) -> None:
+    """Log what each pipeline did, when all is over."""
+    for name, pipeline in pipelines.items():
+        figures = pipeline.figures
+        latency = percentiles(figures.latency_total)
+        fields: dict[str, Any] = {
+            "pipeline": name,
+            "frames": figures.total.frames,
+            "p50_ms": latency.p50,
+            "p99_ms": latency.p99,
+            "max_ms": latency.max,
+            "misses": figures.total.misses,
+            "failed": figures.total.failed,
+        }
+        fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
+        if pipeline.rungs.any_cache:
+            fields["cache_hits"] = figures.total.hits
+        log(logging.INFO, "summary", **fields)
