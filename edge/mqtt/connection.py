@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GOODBYE_S = 2.0
 REASON_LIMIT_S = 5.0
 LONGEST_RETRY_S = 30
+RETRY_S = (0.5, 1.5)  # by chance: a fleet that lost its broker must not come back in one stroke
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
 LARGEST_RECEIVED = 262_144  # bytes of a packet; an MQTT 5 broker keeps larger ones to itself
 MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
@@ -100,8 +101,7 @@ class Connection:
         client = new_client(self._access, self._client_id, protocol=self.protocol)
         topic, payload = self._will
         client.will_set(topic, payload, qos=1, retain=True)
-        # A fleet that lost its broker must not come back in one stroke.
-        client.reconnect_delay_set(random.uniform(0.5, 1.5), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
+        client.reconnect_delay_set(random.uniform(*RETRY_S), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
         client.on_connect = self._paho_connected
         client.on_connect_fail = self._paho_unreachable
         client.on_disconnect = self._paho_disconnected
@@ -200,7 +200,7 @@ class Connection:
         if was_connected:
             self._say("broker_lost", f"the connection to {self.address} was lost: {_plain(reason)}")
             if self.protocol != MQTT_5:
-                self._speak(MQTT_5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
+                self._speak(MQTT_5, after_s=random.uniform(*RETRY_S))  # noqa: S311
         elif not answered:
             self._try_the_other_protocol()
 
