@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import away
 import pytest
 from parties import Daemon, Listener, Mosquitto
 from proxy import Proxy
@@ -211,3 +212,13 @@ def test_a_daemon_that_ends_while_the_broker_is_away_keeps_what_waits(
     assert kept == list(range(len(kept)))
     assert len(kept) > 10
     assert new == [0]
+
+
+def test_what_waited_for_long_leaves_once_and_in_order(mosquitto: str, tmp_path: Path) -> None:
+    broker = Mosquitto(mosquitto, tmp_path)
+    try:
+        figures = away.run(broker, 10_000)
+    finally:
+        broker.kill()
+    assert figures.in_order
+    assert figures.disk_bytes > 10_000 * away.PAYLOAD_BYTES
