@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge.errors import SinkError
@@ -52,6 +53,8 @@ class Outlet:
         self._sinks = [options.make() for options in device.sinks]
         self._refused: set[str] = set()
         self.spool = spool
+        self.access = access
+        self._ends_told: dict[str, str] = {}
         self._broker = MqttSink(
             access,
             client_id=client_id(device.device),
@@ -95,6 +98,8 @@ class Outlet:
     def start(self) -> None:
         """Begin to connect, and to deliver what waits."""
         self.spool.on_event = self._broker_event
+        for remark in self.access.remarks:
+            log(logging.WARNING, "not_secret", remark)
         self._broker.start()
 
     async def tend(self) -> None:
@@ -155,6 +160,14 @@ class Outlet:
                 details=details,
             )
         )
+
+    def tell_of_certificates(self) -> None:
+        """Tell of each certificate that will not be valid for long, once a day."""
+        for certificate in self._broker.connection.certificates:
+            warning = certificate.warning(time.time())
+            if warning and self._ends_told.get(certificate.what) != warning:
+                self._ends_told[certificate.what] = warning
+                self.tell("certificate_expiring", warning, level=logging.WARNING)
 
     def _broker_event(self, event: Any, message: str) -> None:
         level = LEVELS.get(event, logging.WARNING)
