@@ -13,7 +13,7 @@ from edge.spool.options import SpoolOptions
 
 DEFAULT_PORT = 1883
 TLS_PORT = 8883
-URLS = "`mqtt://HOST[:PORT]`, or `mqtts://HOST[:PORT]` with TLS"
+URLS = "`mqtt://HOST[:PORT]` or, with TLS, `mqtts://HOST[:PORT]`"
 LONGEST_LEVEL = 128
 EMBEDDED = re.compile(r"embedded(?::(\d{1,5}))?")
 
