@@ -21,7 +21,9 @@ from edge.mqtt import connection
 from edge.mqtt.access import Access
 from edge.mqtt.reasons import why_unreachable
 
-OTHER_CA = "broker_untrusted {a} is not trusted: its certificate comes from no CA that we trust: see"
+OTHER_CA = (
+    "broker_untrusted {a} is not trusted: its certificate comes from no CA that we trust: see"
+)
 NOT_TLS = "broker_away {a} answers, but not with TLS: is it the port for `mqtts://`?"
 TLS = "broker_away {a} speaks TLS: `mqtt.broker` must begin with `mqtts://`"
 SILENT = "broker_refused {a} refuses us: it closes the connection without an answer; its own log"
@@ -290,7 +292,7 @@ def test_a_wrong_password_and_a_missing_name_are_told_apart(
     listener = tls_listener(good).replace("allow_anonymous true", "allow_anonymous false")
     broker = serve(f"{listener}\npassword_file {passwords}")
     tls = {"ca_file": pki.ca_file()}
-    wrong = {"username": "edge", "password": "wr0ng"}
+    wrong: dict[str, Any] = {"username": "edge", "password": "wr0ng"}
     assert first_said(access(broker, tls=tls, **wrong)) == (
         "broker_refused {a} refuses us: a wrong user name or password, or no right to connect: "
         "see `mqtt.username` and `mqtt.password`; trying on"
