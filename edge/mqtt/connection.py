@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.mqtt.certificates import from_der
 from edge.mqtt.client import MQTT_3_1_1, MQTT_5, new_client
-from edge.mqtt.reasons import why_closed, why_lost, why_refused, why_unreachable
+from edge.mqtt.reasons import why_closed, why_lost, why_not_taken, why_refused, why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +119,7 @@ class Connection:
         client.on_connect_fail = self._paho_unreachable
         client.on_disconnect = self._paho_disconnected
         client.on_publish = self._paho_published
+        client.on_subscribe = self._paho_subscribed
         client.on_message = self._paho_message
         self._client = client
         host, port = self._access.host, self._access.port
@@ -245,9 +246,16 @@ class Connection:
             self._loop.run_in_executor(None, old.loop_stop)
         self._loop.call_later(after_s, self._connect)
 
-    def _published(self, client: Client, number: int) -> None:
+    def _published(self, client: Client, number: int, reason: ReasonCode) -> None:
         if client is self._client:
+            if reason.is_failure:
+                self._tell(why_not_taken("a message", reason, self._access))
             self._on_published(number)
+
+    def _subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
+        for reason in reasons:
+            if reason.is_failure and client is self._client:
+                self._tell(why_not_taken("a subscription", reason, self._access))
 
     def _still_closed(self, reason: Reason) -> None:
         if self._silent_refusals and not self._stopped:
@@ -259,7 +267,8 @@ class Connection:
             if len(self._told) >= MOST_TOLD:
                 self._told.clear()
             self._told.add(reason.sentence)
-            self._on_event(reason.event, f"{reason.sentence}; trying on")
+            trying = "" if self.connected else "; trying on"
+            self._on_event(reason.event, f"{reason.sentence}{trying}")
 
     # And here: other threads, paho's own above all, which hand it over.
 
@@ -320,10 +329,20 @@ class Connection:
         client: Client,
         _userdata: Any,
         number: int,
-        _reason: ReasonCode,
+        reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        self._hand_over(self._published, client, number)
+        self._hand_over(self._published, client, number, reason)
+
+    def _paho_subscribed(
+        self,
+        client: Client,
+        _userdata: Any,
+        _number: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self._hand_over(self._subscribed, client, reasons)
 
 
 def _connect_properties() -> Properties:

@@ -48,7 +48,9 @@ class Reason(NamedTuple):
 def why_unreachable(error: BaseException | None, access: Access) -> Reason:
     """Say why connecting failed; `error` is what connect or the TLS handshake raised."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Reason("broker_untrusted", f"{access.address} is not trusted: {_mistrust(error, access)}")
+        return Reason(
+            "broker_untrusted", f"{access.address} is not trusted: {_mistrust(error, access)}"
+        )
     if access.tls is not None and (told := _why_no_handshake(error, access)):
         return told
     if isinstance(error, OSError):
@@ -90,6 +92,14 @@ def why_refused(reason: ReasonCode, access: Access) -> Reason:
     else:
         told = text.lower()
     return Reason("broker_refused", f"{access.address} refuses us: {told}")
+
+
+def why_not_taken(what: str, reason: ReasonCode, access: Access) -> Reason:
+    """Say why the broker, which let us in, does not take a message or a subscription."""
+    told = f"{access.address} does not take {what}: {str(reason).lower()}"
+    if "authorized" in told:
+        told += f"; has its access list (ACL) our topics for {access.username or 'this client'}?"
+    return Reason("broker_refused", told)
 
 
 def why_lost(reason: ReasonCode, access: Access) -> Reason:

@@ -30,7 +30,8 @@ HANDED_ON = re.compile(
     r"|STATE_DIRECTORY|RUNTIME_DIRECTORY|PYTHON.*|LD_.*|GLIBC_TUNABLES|MALLOC_.*"
     # Libraries for numbers, pictures, cameras and accelerators, and a stream's way out.
     r"|OMP_.*|GOMP_.*|KMP_.*|OPENBLAS_.*|MKL_.*|OPENCV_.*|TF_.*|TFLITE_.*|XNNPACK_.*|GST_.*"
-    r"|LIBCAMERA_.*|LIBV4L.*|LIBUSB_.*|EDGETPU_.*|CORAL_.*|ADSP_LIBRARY_PATH|VIV_.*|http_proxy|no_proxy"
+    r"|LIBCAMERA_.*|LIBV4L.*|LIBUSB_.*|EDGETPU_.*|CORAL_.*|ADSP_LIBRARY_PATH|VIV_.*"
+    r"|SSL_CERT_FILE|SSL_CERT_DIR|http_proxy|https_proxy|no_proxy"
 )
 # One thread for numpy's libraries, which our children hardly use; FFmpeg keeps quiet.
 ENVIRONMENT = {

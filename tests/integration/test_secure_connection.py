@@ -88,6 +88,10 @@ class Caller:
         self._thread.join()
         self._loop.close()
 
+    def do(self, action: Callable[[], Any]) -> None:
+        """Do something in the event loop."""
+        self._loop.call_soon_threadsafe(action)
+
     def _do(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
 
@@ -303,6 +307,22 @@ def test_a_wrong_password_and_a_missing_name_are_told_apart(
     )
     right = wrong | {"password": "s3cret"}
     assert first_said(access(broker, tls=tls, **right)) == CONNECTED
+
+
+def test_what_the_access_list_forbids_is_told(serve: Serve, tmp_path: Path) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic write allowed/#\n")
+    acl.chmod(0o600)
+    broker = serve(f"user root\nallow_anonymous true\nacl_file {acl}")
+    with Caller(access(broker, plain=True)) as caller:
+        caller.wait_for(CONNECTED)
+        caller.do(lambda: caller.connection.publish("allowed/x", b"1"))
+        caller.do(lambda: caller.connection.publish("forbidden/x", b"1"))
+        caller.do(lambda: caller.connection.publish("forbidden/y", b"1"))
+        caller.wait_for(
+            "broker_refused {a} does not take a message: not authorized; has its access"
+        )
+        assert [each.split()[0] for each in caller.said] == ["broker_connected", "broker_refused"]
 
 
 def test_it_is_told_once_and_tried_on_until_it_works(
