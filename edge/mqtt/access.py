@@ -28,7 +28,7 @@ class Access:
     """Of all that `tls` was made of."""
     certificates: tuple[Certificate, ...] = ()
     """Those that `tls` was made of, whose end is to be told."""
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=(), compare=False)
     """What works, and yet leaves a secret open to others."""
 
     @property

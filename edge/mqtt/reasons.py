@@ -34,7 +34,13 @@ ALERTS = (
     ("ALERT_UNRECOGNIZED_NAME", "it does not answer to this host name"),
 )
 TOO_OLD = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "INAPPROPRIATE_FALLBACK")
-NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH", "HTTP_REQUEST")
+NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH",
+    "HTTP_REQUEST",
+    "HANDSHAKE OPERATION TIMED OUT",
+)
 
 
 class Reason(NamedTuple):
@@ -70,13 +76,9 @@ def why_closed(access: Access) -> Reason:
             if access.tls is None:
                 return _why_closed_in_clear(sock, access)
             with access.tls.wrap_socket(sock, server_hostname=access.host) as encrypted:
-                encrypted.settimeout(ALERT_LIMIT_S)
-                encrypted.recv(1)
-    except TimeoutError:
-        pass  # with TLS it was content, and waits for what we have to say
+                return _said_after_handshake(encrypted, access) or _without_a_word(access)
     except OSError as error:
         return why_unreachable(error, access)
-    return _without_a_word(access)
 
 
 def why_refused(reason: ReasonCode, access: Access) -> Reason:
@@ -134,29 +136,42 @@ def _mistrust(error: ssl.SSLCertVerificationError, access: Access) -> str:
 def _why_no_handshake(error: BaseException | None, access: Access) -> Reason | None:
     """Say why TLS did not come about; None where it was not even tried."""
     text = str(error).upper()
-    if isinstance(error, ssl.SSLError):
-        for part, words in ALERTS:
-            if part in text:
-                return Reason("broker_refused", f"{access.address} refuses us: {words}")
-        if any(part in text for part in TOO_OLD):
-            words = "it speaks no TLS from version 1.2 on"
-            return Reason("broker_untrusted", f"{access.address} is not trusted: {words}")
-        if "HANDSHAKE_FAILURE" in text:
-            words = "the TLS handshake failed: no cipher in common, or it demands a certificate: "
-            words += "see `mqtt.tls.certificate_file`"
-            return Reason("broker_refused", f"{access.address} refuses us: {words}")
-        if not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) and not any(
-            part in text for part in NOT_TLS
-        ):
-            words = (error.reason or str(error)).lower().replace("_", " ")
-            return Reason("broker_away", f"{access.address}: the TLS handshake failed: {words}")
-    elif not isinstance(error, ConnectionResetError) and "HANDSHAKE" not in text:
+    silent = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError))
+    if silent or any(part in text for part in NOT_TLS):
+        words = "does not answer with TLS: is it the port for `mqtts://`? That is usually 8883, "
+        return Reason("broker_away", f"{access.address} {words}and 1883 for `mqtt://`")
+    if not isinstance(error, ssl.SSLError):
         return None
-    return Reason(
-        "broker_away",
-        f"{access.address} answers, but not with TLS: is it the port for `mqtts://`? TLS is "
-        "usually on 8883, and without it `mqtt://` on 1883",
-    )
+    if told := _alert(error, access):
+        return told
+    if any(part in text for part in TOO_OLD):
+        words = "it speaks no TLS from version 1.2 on"
+        return Reason("broker_untrusted", f"{access.address} is not trusted: {words}")
+    if "HANDSHAKE_FAILURE" in text:
+        words = "the TLS handshake failed: no cipher in common, or it demands a certificate: "
+        words += "see `mqtt.tls.certificate_file`"
+        return Reason("broker_refused", f"{access.address} refuses us: {words}")
+    words = (error.reason or str(error)).lower().replace("_", " ")
+    return Reason("broker_away", f"{access.address}: the TLS handshake failed: {words}")
+
+
+def _alert(error: BaseException | None, access: Access) -> Reason | None:
+    """Say what the broker's alert means, where it is one about us."""
+    text = str(error).upper()
+    for part, words in ALERTS:
+        if isinstance(error, ssl.SSLError) and part in text:
+            return Reason("broker_refused", f"{access.address} refuses us: {words}")
+    return None
+
+
+def _said_after_handshake(sock: ssl.SSLSocket, access: Access) -> Reason | None:
+    """Hear what TLS 1.3 says only then; a broker that is content waits for us to speak."""
+    sock.settimeout(ALERT_LIMIT_S)
+    try:
+        sock.recv(1)
+    except OSError as error:
+        return _alert(error, access)
+    return None
 
 
 def _why_closed_in_clear(sock: socket.socket, access: Access) -> Reason:

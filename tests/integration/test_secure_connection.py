@@ -24,7 +24,7 @@ from edge.mqtt.reasons import why_unreachable
 OTHER_CA = (
     "broker_untrusted {a} is not trusted: its certificate comes from no CA that we trust: see"
 )
-NOT_TLS = "broker_away {a} answers, but not with TLS: is it the port for `mqtts://`?"
+NOT_TLS = "broker_away {a} does not answer with TLS: is it the port for `mqtts://`?"
 TLS = "broker_away {a} speaks TLS: `mqtt.broker` must begin with `mqtts://`"
 SILENT = "broker_refused {a} refuses us: it closes the connection without an answer; its own log"
 DEMANDS = "broker_refused {a} refuses us: it demands a client certificate: see `mqtt.tls.certif"
