@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge.config.device import Device
     from edge.mqtt.access import Access
+    from edge.mqtt.certificates import Certificate
     from edge.spool.spool import Spool
 
 PUBLISHED = frozenset(get_args(EventName))
@@ -54,7 +55,7 @@ class Outlet:
         self._refused: set[str] = set()
         self.spool = spool
         self.access = access
-        self._ends_told: dict[str, str] = {}
+        self._ends_told: dict[Certificate, str] = {}
         self._broker = MqttSink(
             access,
             client_id=client_id(device.device),
@@ -162,11 +163,19 @@ class Outlet:
         )
 
     def tell_of_certificates(self) -> None:
-        """Tell of each certificate that will not be valid for long, once a day."""
+        """Tell of each certificate that will not be valid for long, once a day.
+
+        One that is not valid yet is nothing for subscribers: the clock may not be set so far.
+        """
+        now = time.time()
         for certificate in self._broker.connection.certificates:
-            warning = certificate.warning(time.time())
-            if warning and self._ends_told.get(certificate.what) != warning:
-                self._ends_told[certificate.what] = warning
+            warning = certificate.warning(now)
+            if warning is None or self._ends_told.get(certificate) == warning:
+                continue
+            self._ends_told[certificate] = warning
+            if now < certificate.begins_at:
+                log(logging.WARNING, "certificate_not_valid", warning)
+            else:
                 self.tell("certificate_expiring", warning, level=logging.WARNING)
 
     def _broker_event(self, event: Any, message: str) -> None:
