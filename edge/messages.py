@@ -309,6 +309,7 @@ EventName = Literal[
     "spool_failed",
     "spool_set_aside",
     "messages_dropped",
+    "certificate_expiring",
 ]
 
 

@@ -27,17 +27,24 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Print what is wrong, all of it, or what the pipelines are."""
-    from edge.config.load import load, read_document, read_password
+    import time
+
+    from edge.config.load import broker_access, load, read_document
     from edge.config.problems import Problem, in_lines
 
     device = load(args.config)
     document = read_document(args.config)
     found: list[tuple[Place, str]] = []
+    described: list[str] = []
+    notes: list[str] = []
     try:
-        read_password(device.mqtt)
+        access = broker_access(device.mqtt)
     except ConfigError as error:
-        found.append((("mqtt", "password_file"), str(error).partition(": ")[2]))
-    described = []
+        field, _, what = str(error).partition(": ")
+        found.append((tuple(field.split(".")), what))
+    else:
+        ends = [certificate.warning(time.time()) for certificate in access.certificates]
+        notes = [*access.remarks, *filter(None, ends)]
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
@@ -54,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
-    print("\n".join(described))
+    print("\n".join([*described, *(f"note: {note}" for note in notes)]))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge.errors import SinkError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge.config.device import Device
     from edge.mqtt.access import Access
+    from edge.mqtt.certificates import Certificate
     from edge.spool.spool import Spool
 
 PUBLISHED = frozenset(get_args(EventName))
@@ -52,6 +54,8 @@ class Outlet:
         self._sinks = [options.make() for options in device.sinks]
         self._refused: set[str] = set()
         self.spool = spool
+        self.access = access
+        self._ends_told: dict[Certificate, str] = {}
         self._broker = MqttSink(
             access,
             client_id=client_id(device.device),
@@ -95,6 +99,8 @@ class Outlet:
     def start(self) -> None:
         """Begin to connect, and to deliver what waits."""
         self.spool.on_event = self._broker_event
+        for remark in self.access.remarks:
+            log(logging.WARNING, "not_secret", remark)
         self._broker.start()
 
     async def tend(self) -> None:
@@ -155,6 +161,22 @@ class Outlet:
                 details=details,
             )
         )
+
+    def tell_of_certificates(self) -> None:
+        """Tell of each certificate that will not be valid for long, once a day.
+
+        One that is not valid yet is nothing for subscribers: the clock may not be set so far.
+        """
+        now = time.time()
+        for certificate in self._broker.connection.certificates:
+            warning = certificate.warning(now)
+            if warning is None or self._ends_told.get(certificate) == warning:
+                continue
+            self._ends_told[certificate] = warning
+            if now < certificate.begins_at:
+                log(logging.WARNING, "certificate_not_valid", warning)
+            else:
+                self.tell("certificate_expiring", warning, level=logging.WARNING)
 
     def _broker_event(self, event: Any, message: str) -> None:
         level = LEVELS.get(event, logging.WARNING)
