@@ -291,6 +291,8 @@ EventName = Literal[
     "reload_failed",
     "broker_connected",
     "twin_found",
+    "sink_failed",
+    "sink_back",
 ]
 
 

@@ -9,6 +9,7 @@ from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.config.device import Device
     from edge.config.pipeline import Pipeline
     from edge.config.problems import Place
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         read_password(device.mqtt)
     except ConfigError as error:
         found.append((("mqtt", "password_file"), str(error).partition(": ")[2]))
+    found += _missing_folders(device)
     described = []
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
-    print("\n".join(described))
+    print("\n".join([*described, *(f"sink {sink.type}: {sink.place}" for sink in device.sinks)]))
     return 0
 
 
@@ -68,6 +70,15 @@ def _to_try(name: str, pipeline: "Pipeline") -> "Iterator[tuple[Place, str, Pipe
         rung = pipeline.ladder.rungs[index] if pipeline.ladder else None
         if rung is not None and (rung.model or rung.cache):
             yield ("ladder", "rungs", index), f"  rung {rung.name}", options
+
+
+def _missing_folders(device: "Device") -> "Iterator[tuple[Place, str]]":
+    """Tell which sinks have no folder to write to."""
+    for index, sink in enumerate(device.sinks):
+        try:
+            sink.verify()
+        except EdgeError as error:
+            yield ("sinks", index, "path"), str(error)
 
 
 def _missing_sources(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":

@@ -11,13 +11,28 @@ from typing import TYPE_CHECKING
 from edge.latency.hdr_codec import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from edge.messages import Distribution, Dropped, Metrics, Percentiles, SourceFigures
+    from edge.messages import (
+        CacheFigures,
+        Distribution,
+        Dropped,
+        LadderFigures,
+        Metrics,
+        Percentiles,
+        SourceFigures,
+    )
 
 BOUNDS_US = tuple(factor * 10**power for power in range(2, 7) for factor in (1, 2, 5))
 """The buckets' upper bounds, 0.1 ms to 5 s."""
-QUANTILES = {"0.5": "p50", "0.9": "p90", "0.95": "p95", "0.99": "p99", "1": "max"}
+QUANTILES = {
+    "0.5": "p50",
+    "0.9": "p90",
+    "0.95": "p95",
+    "0.99": "p99",
+    "0.999": "p99_9",
+    "1": "max",
+}
 
 Labels = dict[str, str]
 Sample = tuple[str, Labels, float]
@@ -48,9 +63,11 @@ class Families:
                 yield f"{name}{suffix}{{{inner}}} {value!r}\n"
 
 
-def exposition(reports: Iterable[Metrics]) -> str:
-    """Return the newest metrics of each pipeline as one text."""
+def exposition(reports: Sequence[Metrics]) -> str:
+    """Return the newest metrics of each pipeline as one text; the last tells of the daemon."""
     families = Families()
+    for report in reports[-1:]:
+        _add_daemon(families, report, {"device": report.device})
     for report in reports:
         labels = {"device": report.device, "pipeline": report.pipeline}
         _add_figures(families, "edge", report, labels)
@@ -87,8 +104,18 @@ def _add_figures(
     )
 
 
+def _add_daemon(families: Families, report: Metrics, labels: Labels) -> None:
+    """Add what is the same for all pipelines."""
+    for kind, name, text, value in (
+        ("gauge", "supervisor_rss_bytes", "Its resident memory.", report.supervisor_rss_bytes),
+        ("gauge", "waiting_messages", "Not acknowledged by the broker.", report.waiting),
+        ("counter", "undelivered_total", "Messages given up.", report.undelivered_total),
+    ):
+        families.add(kind, f"edge_{name}", text, [("", labels, value)])
+
+
 def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
-    """Add what only a pipeline has, and what it says of its daemon."""
+    """Add what only a pipeline has."""
     families.add(
         "gauge",
         "edge_latency_recent_seconds",
@@ -108,25 +135,49 @@ def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
         "Quantiles of capture to the broker's acknowledgement in the last window.",
         _quantiles(report.acknowledged_ms, labels),
     )
-    if (cache := report.cache) is not None:
-        for name, value in (("hits", cache.hits_total), ("misses", cache.misses_total)):
-            text = f"The cache's {name}."
-            families.add("counter", f"edge_cache_{name}_total", text, [("", labels, value)])
-        families.add(
-            "histogram",
-            "edge_cache_latency_seconds",
-            "Capture to result of the cache's hits, since the pipeline was configured.",
-            _histogram(cache.latency_total_ms, labels),
-        )
+    families.add(
+        "gauge",
+        "edge_rung",
+        "Rung of the ladder; 0 is the pipeline as it is configured.",
+        [("", labels, report.rung)],
+    )
+    if report.ladder is not None:
+        _add_ladder(families, report.ladder, labels)
+    if report.cache is not None:
+        _add_cache(families, report.cache, labels)
     if report.rss_bytes is not None:
         text = "Resident memory of the worker."
         families.add("gauge", "edge_worker_rss_bytes", text, [("", labels, report.rss_bytes)])
-    for kind, name, text, value in (
-        ("gauge", "supervisor_rss_bytes", "Its resident memory.", report.supervisor_rss_bytes),
-        ("gauge", "waiting_messages", "Not acknowledged by the broker.", report.waiting),
-        ("counter", "undelivered_total", "Messages given up.", report.undelivered_total),
-    ):
-        families.add(kind, f"edge_{name}", text, [("", labels, value)])
+
+
+def _add_ladder(families: Families, ladder: LadderFigures, labels: Labels) -> None:
+    families.add(
+        "counter",
+        "edge_ladder_steps_total",
+        "Steps from one rung to the next.",
+        [
+            ("", labels | {"direction": "down"}, ladder.steps_down_total),
+            ("", labels | {"direction": "up"}, ladder.steps_up_total),
+        ],
+    )
+    families.add(
+        "counter",
+        "edge_ladder_seconds_total",
+        "Spent on each rung.",
+        [("", labels | {"rung": name}, spent) for name, spent in ladder.seconds_total.items()],
+    )
+
+
+def _add_cache(families: Families, cache: CacheFigures, labels: Labels) -> None:
+    for name, value in (("hits", cache.hits_total), ("misses", cache.misses_total)):
+        text = f"The cache's {name}."
+        families.add("counter", f"edge_cache_{name}_total", text, [("", labels, value)])
+    families.add(
+        "histogram",
+        "edge_cache_latency_seconds",
+        "Capture to result of the cache's hits, since the pipeline was configured.",
+        _histogram(cache.latency_total_ms, labels),
+    )
 
 
 def _dropped(dropped: Dropped, labels: Labels) -> Iterator[Sample]:
@@ -137,7 +188,7 @@ def _dropped(dropped: Dropped, labels: Labels) -> Iterator[Sample]:
 def _quantiles(percentiles: Percentiles, labels: Labels) -> Iterator[Sample]:
     """Yield those there are; one that the sample is too small for is left out."""
     for quantile, name in QUANTILES.items():
-        value = getattr(percentiles, name)
+        value = getattr(percentiles, name, None)
         if value is not None:
             yield "", labels | {"quantile": quantile}, _seconds(value)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from edge.errors import SinkError
 from edge.options import FilePath
-from edge.sinks.base import Sink, SinkOptions
+from edge.sinks.base import Messages, Sink, SinkOptions, verify_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,7 @@ class JsonlOptions(SinkOptions):
 
     type: Literal["jsonl"] = Field(description="Lines of JSON in a file.")
     path: FilePath = Field(description="The file; those set aside are `PATH.1`, `PATH.2`, ….")
-    messages: list[Literal["predictions", "metrics", "events", "info"]] = Field(
-        default=["predictions"],
-        min_length=1,
-        description="Which messages, by the last level of their topic.",
-    )
+    messages: Messages = Field(default=["predictions"])
     max_bytes: int = Field(
         default=10_000_000,
         ge=1000,
@@ -42,6 +38,15 @@ class JsonlOptions(SinkOptions):
     keep: int = Field(
         default=5, ge=0, le=1000, description="How many files set aside are kept; older ones go."
     )
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    def verify(self) -> None:
+        """Raise SinkError when there is no folder for the file."""
+        verify_file(self.path)
 
     def make(self) -> Sink:
         """Return the sink these options describe."""
@@ -56,23 +61,21 @@ class Jsonl(Sink):
 
     def __init__(self, options: JsonlOptions) -> None:
         self._path = options.path
-        self._wanted = frozenset(options.messages)
+        self.wanted = frozenset(options.messages)
         self._max_bytes = options.max_bytes
         self._keep = options.keep
         self._file: int | None = None
 
     def send(self, message: Message) -> None:
         """Write the payload as one line. Raises SinkError when the file takes none now."""
-        if message.topic_name not in self._wanted:
-            return
         line = message.to_json() + b"\n"
         try:
             self._write(line)
         except OSError as error:
             self.close()
             raise SinkError(
-                f"{self._path} cannot be written: {error.strerror}; what comes meanwhile is not "
-                "in it, and it goes on when it can be"
+                f"{self._path} cannot be written: {error.strerror}; what comes meanwhile is lost "
+                "to it, and it goes on when it can be"
             ) from error
 
     def _write(self, line: bytes) -> None:
@@ -105,11 +108,17 @@ class Jsonl(Sink):
         self.close()
         if not self._keep:
             self._path.unlink()
-            return
-        aside = [self._path.with_name(f"{self._path.name}.{n + 1}") for n in range(self._keep)]
-        for older, newer in zip(reversed(aside), reversed([self._path, *aside[:-1]]), strict=True):
+        for number in range(self._keep, 0, -1):
             with suppress(FileNotFoundError):
-                newer.replace(older)
+                self._aside(number - 1).replace(self._aside(number))
+        number = self._keep + 1
+        while self._aside(number).exists():  # it has been told to keep fewer
+            self._aside(number).unlink()
+            number += 1
+
+    def _aside(self, number: int) -> Path:
+        """Return the file set aside so many files ago; 0 is the one written to."""
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
     def close(self) -> None:
         """Close the file."""

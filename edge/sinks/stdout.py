@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from edge.errors import SinkError
-from edge.sinks.base import Sink, SinkOptions
+from edge.sinks.base import Messages, Sink, SinkOptions
 
 if TYPE_CHECKING:
     from edge.messages import Message
@@ -21,11 +21,12 @@ class StdoutOptions(SinkOptions):
     """Lines of JSON on standard output."""
 
     type: Literal["stdout"] = Field(description="Lines of JSON on standard output.")
-    messages: list[Literal["predictions", "metrics", "events", "info"]] = Field(
-        default=["predictions"],
-        min_length=1,
-        description="Which messages, by the last level of their topic.",
-    )
+    messages: Messages = Field(default=["predictions"])
+
+    @property
+    def place(self) -> str:
+        """The one there is."""
+        return "standard output"
 
     def make(self) -> Sink:
         """Return the sink these options describe."""
@@ -36,12 +37,10 @@ class Stdout(Sink):
     """Writes whole lines; what a reader leaves no room for is not written: the daemon waits not."""
 
     def __init__(self, options: StdoutOptions) -> None:
-        self._wanted = frozenset(options.messages)
+        self.wanted = frozenset(options.messages)
 
     def send(self, message: Message) -> None:
         """Write the payload as one line. Raises SinkError when nobody reads on the other end."""
-        if message.topic_name not in self._wanted:
-            return
         if not select.select([], [STDOUT], [], 0)[1]:
             raise SinkError("standard output is not being read; what comes meanwhile is lost to it")
         try:

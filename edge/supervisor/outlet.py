@@ -1,16 +1,16 @@
-"""Where everything the daemon says leaves it: the log, and the broker."""
+"""Where everything the daemon says leaves it: the log, the broker, and the sinks beside it."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, get_args
 
-from edge.errors import SinkError
 from edge.messages import Event, EventName, Message
 from edge.sinks.mqtt import MqttSink
 from edge.supervisor import clock
 from edge.supervisor.identity import client_id
 from edge.supervisor.log import log
+from edge.supervisor.watched_sink import WatchedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,7 @@ class Outlet:
         self.boot = boot
         self.changed = changed
         self.clock_synced = clock.synced()
-        self._sinks = [options.make() for options in device.sinks]
-        self._refused: set[str] = set()
+        self._sinks = [WatchedSink(options, self.tell) for options in device.sinks]
         self._broker = MqttSink(
             broker=broker,
             client_id=client_id(device.device),
@@ -74,8 +73,10 @@ class Outlet:
         return self._broker.address
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Begin to connect, and to use the other sinks."""
         self._broker.start()
+        for sink in self._sinks:
+            sink.start()
 
     async def stop(self, timeout_s: float) -> int:
         """Deliver what waits, say offline, disconnect; return how many were not delivered."""
@@ -94,12 +95,7 @@ class Outlet:
         """Publish a message; `acknowledged` is called when the broker has it."""
         self._broker.send(message, acknowledged)
         for sink in self._sinks:
-            try:
-                sink.send(message)
-            except SinkError as error:
-                if str(error) not in self._refused:
-                    self._refused.add(str(error))
-                    log(logging.ERROR, "sink_failed", str(error))
+            sink.send(message)
 
     def tell(
         self,

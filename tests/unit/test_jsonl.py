@@ -61,6 +61,17 @@ def test_files_are_set_aside_whole_and_the_oldest_removed(tmp_path: Path) -> Non
     assert all(file.stat().st_size <= 1000 for file in files)
 
 
+def test_files_beyond_a_smaller_keep_go(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    for keep in (4, 2):
+        sink = make(path, max_bytes=1000, keep=keep)
+        for number in range(50):
+            sink.send(event(number))
+        sink.close()
+        aside = {each.name for each in tmp_path.iterdir()} - {"out.jsonl"}
+        assert aside == {f"out.jsonl.{number + 1}" for number in range(keep)}
+
+
 def test_without_keep_a_full_file_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sink = make(path, max_bytes=1000, keep=0)
