@@ -109,6 +109,7 @@ def _add_daemon(families: Families, report: Metrics, labels: Labels) -> None:
     for kind, name, text, value in (
         ("gauge", "supervisor_rss_bytes", "Its resident memory.", report.supervisor_rss_bytes),
         ("gauge", "waiting_messages", "Not acknowledged by the broker.", report.waiting),
+        ("gauge", "spooled_messages", "Those of them on disk.", report.spooled),
         ("counter", "undelivered_total", "Messages given up.", report.undelivered_total),
     ):
         families.add(kind, f"edge_{name}", text, [("", labels, value)])

@@ -52,6 +52,7 @@ def assert_same(samples: Samples, metrics: dict[str, Any]) -> None:
     who = {**device, "pipeline": metrics["pipeline"]}
     assert samples.get("edge_supervisor_rss_bytes", **device) == metrics["supervisor_rss_bytes"]
     assert samples.get("edge_waiting_messages", **device) == metrics["waiting"]
+    assert samples.get("edge_spooled_messages", **device) == metrics["spooled"]
     assert samples.get("edge_undelivered_total", **device) == metrics["undelivered_total"]
     assert samples.get("edge_worker_rss_bytes", **who) == metrics["rss_bytes"]
     assert samples.get("edge_rung", **who) == metrics["rung"]

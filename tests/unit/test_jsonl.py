@@ -20,6 +20,7 @@ def event(number: int, text: str = "x") -> Event:
         device="d",
         boot="b",
         pipeline=None,
+        sequence=number,
         at="2026-05-04T03:02:01.000Z",
         clock_synced=True,
         event="started",

@@ -31,6 +31,7 @@ class Sender:
                 device="d",
                 boot="b",
                 pipeline=None,
+                sequence=0,
                 at="2026-05-04T03:02:01.000Z",
                 clock_synced=True,
                 event=event,
