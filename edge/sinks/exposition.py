@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 BOUNDS_US = tuple(factor * 10**power for power in range(2, 7) for factor in (1, 2, 5))
 """The buckets' upper bounds, 0.1 ms to 5 s."""
-QUANTILES = {
-    "0.5": "p50",
-    "0.9": "p90",
-    "0.95": "p95",
-    "0.99": "p99",
-    "0.999": "p99_9",
-    "1": "max",
-}
+PERCENTILES = ("p50", "p90", "p95", "p99", "p99_9", "max")
 
 Labels = dict[str, str]
 Sample = tuple[str, Labels, float]
@@ -120,21 +113,21 @@ def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
     families.add(
         "gauge",
         "edge_latency_recent_seconds",
-        "Quantiles of the latency over the last five minutes.",
-        _quantiles(report.latency_recent_ms, labels),
+        "Percentiles of the latency over the last five minutes.",
+        _percentiles(report.latency_recent_ms, labels),
     )
     for stage, spent in report.stages_ms.items():
         families.add(
             "gauge",
             "edge_stage_seconds",
-            "Quantiles of each stage in the last window.",
-            _quantiles(spent, labels | {"stage": stage}),
+            "Percentiles of each stage in the last window.",
+            _percentiles(spent, labels | {"stage": stage}),
         )
     families.add(
         "gauge",
         "edge_acknowledged_seconds",
-        "Quantiles of capture to the broker's acknowledgement in the last window.",
-        _quantiles(report.acknowledged_ms, labels),
+        "Percentiles of capture to the broker's acknowledgement in the last window.",
+        _percentiles(report.acknowledged_ms, labels),
     )
     families.add(
         "gauge",
@@ -186,12 +179,12 @@ def _dropped(dropped: Dropped, labels: Labels) -> Iterator[Sample]:
         yield "", labels | {"where": where}, getattr(dropped, where)
 
 
-def _quantiles(percentiles: Percentiles, labels: Labels) -> Iterator[Sample]:
+def _percentiles(percentiles: Percentiles, labels: Labels) -> Iterator[Sample]:
     """Yield those there are; one that the sample is too small for is left out."""
-    for quantile, name in QUANTILES.items():
+    for name in PERCENTILES:
         value = getattr(percentiles, name, None)
         if value is not None:
-            yield "", labels | {"quantile": quantile}, _seconds(value)
+            yield "", labels | {"percentile": name}, _seconds(value)
 
 
 def _histogram(distribution: Distribution, labels: Labels) -> Iterator[Sample]:
