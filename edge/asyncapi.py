@@ -11,18 +11,21 @@ import inspect
 import re
 from dataclasses import fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from edge import __version__, messages
+from edge.decoders.base import DecoderOptions
 from edge.messages import OFFLINE, ONLINE, Message, status_topic
+from edge.plugins import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BINDINGS = "0.2.0"
+SCHEMAS = "#/components/schemas/"
 LEVEL = re.compile(r"\{(\w+)\}")
 TIME = re.compile(r"(.+_)?at")
 """What fields are called that hold a time."""
@@ -145,12 +148,20 @@ def payload_schemas(kinds: list[type[Message]]) -> dict[str, Any]:
 
     They refer to one another as components of the document.
     """
+    decoders = cast("dict[str, type[DecoderOptions]]", options_of("edge.decoders", DecoderOptions))
+    predictions = [decoder.prediction for decoder in decoders.values()]
+    parts = [*kinds, *predictions]
     _, schemas = TypeAdapter.json_schemas(
-        [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in kinds],
+        [(part.__name__, "serialization", TypeAdapter(part)) for part in parts],
         schema_generator=_Payloads,
-        ref_template="#/components/schemas/{model}",
+        ref_template=f"{SCHEMAS}{{model}}",
     )
-    return dict(schemas["$defs"])
+    found: dict[str, Any] = schemas["$defs"]
+    for each in found.values():
+        if "predictions" in each["properties"]:  # what they are is the decoders' business
+            items = [{"$ref": f"{SCHEMAS}{part.__name__}"} for part in predictions]
+            each["properties"]["predictions"]["items"] = {"anyOf": items}
+    return found
 
 
 def _channel(one: Said, said: list[Said]) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def _message(kind: type[Message]) -> dict[str, Any]:
     return {
         "name": kind.__name__,
         **{key: " ".join(text.split()) for key, text in words.items() if text},
-        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+        "payload": {"$ref": f"{SCHEMAS}{kind.__name__}"},
     }
 
 
@@ -201,23 +212,32 @@ class _Payloads(GenerateJsonSchema):
         return False
 
     def dataclass_schema(self, schema: Any) -> dict[str, Any]:
-        """Return the schema of a dataclass; a payload holds all its fields."""
-        made = super().dataclass_schema(schema)
-        described = dict(_docs(schema["cls"]))
-        properties: dict[str, Any] = made["properties"]
-        for name, field in properties.items():
-            if TIME.fullmatch(name) and field.get("type") == "string":
-                field["format"] = "date-time"
-            if name in described:
-                # Draft 7 ignores what stands beside a reference.
-                whole = {"allOf": [field]} if "$ref" in field else field
-                properties[name] = {**whole, "description": described[name]}
-        return {**made, "required": list(properties), "additionalProperties": False}
+        """Return the schema of a payload, or of a part of one."""
+        return _described(super().dataclass_schema(schema), schema["cls"])
+
+    def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
+        """Return the schema of a prediction."""
+        return _described(super().typed_dict_schema(schema), schema["cls"])
+
+
+def _described(made: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Return the schema of an object that always has all its fields, and says what they are."""
+    texts = dict(_docs(kind))
+    properties: dict[str, Any] = made["properties"]
+    for name, field in properties.items():
+        if TIME.fullmatch(name) and field.get("type") == "string":
+            field["format"] = "date-time"
+        if name in texts:
+            # Draft 7 ignores what stands beside a reference.
+            whole = {"allOf": [field]} if "$ref" in field else field
+            properties[name] = {**whole, "description": texts[name]}
+    return {**made, "required": list(properties), "additionalProperties": False}
 
 
 def _docs(kind: type) -> Iterator[tuple[str, str]]:
-    """Yield (field, docstring under it) of a dataclass, after those that it derives from."""
-    for each in reversed(kind.__mro__[:-1]):
+    """Yield (field, docstring under it) of a class, after those of what it derives from."""
+    ours = [each for each in kind.__mro__ if each not in {dict, object}]
+    for each in reversed(ours):
         for definition in ast.parse(inspect.getsource(each)).body:
             for field, below in pairwise(getattr(definition, "body", [])):
                 match field, below:

@@ -97,6 +97,19 @@ def test_a_payload_fits_on_its_topic_and_nothing_else_does(name: str) -> None:
             assert TOPICS.errors(topic, {**payload, key: "yesterday"})
 
 
+def test_predictions_are_those_of_the_decoders() -> None:
+    topic, payload = "edge/porch-pi/door/predictions", json.loads(MESSAGES["result"].to_json())
+    assert not TOPICS.errors(topic, {**payload, "predictions": []})
+    for wrong in (
+        {"label": "7", "index": 7},
+        {"label": 7, "index": 7, "score": 1},
+        {"output": "scores", "shape": [1], "values": ["1"]},
+    ):
+        assert TOPICS.errors(topic, {**payload, "predictions": [wrong]})
+    text = DOCUMENT["components"]["schemas"]["ClassScore"]["properties"]["score"]["description"]
+    assert text == "In the model's real units."
+
+
 def test_objects_within_a_payload_are_closed_as_well() -> None:
     payload = json.loads(MESSAGES["metrics of many"].to_json())
     payload["cache"]["latency_ms"]["p42"] = 1.0
