@@ -9,6 +9,7 @@ from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.config.device import Device
     from edge.config.pipeline import Pipeline
     from edge.config.problems import Place
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         ends = [certificate.warning(time.time()) for certificate in access.certificates]
         notes = [*access.remarks, *filter(None, ends)]
+    found += _missing_folders(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
+    described += [f"sink {sink.type}: {sink.place}" for sink in device.sinks]
     print("\n".join([*described, *(f"note: {note}" for note in notes)]))
     return 0
 
@@ -75,6 +78,15 @@ def _to_try(name: str, pipeline: "Pipeline") -> "Iterator[tuple[Place, str, Pipe
         rung = pipeline.ladder.rungs[index] if pipeline.ladder else None
         if rung is not None and (rung.model or rung.cache):
             yield ("ladder", "rungs", index), f"  rung {rung.name}", options
+
+
+def _missing_folders(device: "Device") -> "Iterator[tuple[Place, str]]":
+    """Tell which sinks have no folder to write to."""
+    for index, sink in enumerate(device.sinks):
+        try:
+            sink.verify()
+        except EdgeError as error:
+            yield ("sinks", index, "path"), str(error)
 
 
 def _missing_sources(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":

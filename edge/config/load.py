@@ -41,6 +41,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
         found += _ladders(device, document)
+        found += _sinks(device, document)
     except ValidationError as error:
         told = {problem.place for problem in found}
         found += [p for p in model_problems(error, document) if p.place not in told]
@@ -118,6 +119,16 @@ def _ladders(device: Device, document: Document) -> Iterator[Problem]:
         for where, text in ladder_problems(pipeline):
             place: Place = ("pipelines", name, *where)
             yield Problem(document.line_of(place), place, text)
+
+
+def _sinks(device: Device, document: Document) -> Iterator[Problem]:
+    """Find sinks that would write over one another."""
+    taken: dict[str, int] = {}
+    for index, sink in enumerate(device.sinks):
+        first = taken.setdefault(sink.place, index)
+        if first != index:
+            text = f"goes to {sink.place}, where sinks[{first}] goes already"
+            yield Problem(document.line_of(("sinks", index)), ("sinks", index), text)
 
 
 def _homeless(document: Document) -> Iterator[Problem]:
