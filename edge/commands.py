@@ -3,7 +3,7 @@
 A request is one JSON object on `BASE/DEVICE/command/NAME`; an empty payload is `{}`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from edge.messages import Message
@@ -16,6 +16,9 @@ class Request:
     """What all requests have in common."""
 
     command: ClassVar[CommandName]
+    qos: ClassVar[int] = 1
+    retain: ClassVar[bool] = False
+    received: ClassVar[bool] = True
     __pydantic_config__: ClassVar[Any] = {
         "extra": "forbid",
         "strict": True,
@@ -25,6 +28,11 @@ class Request:
 
     id: str | None = None
     """Named in the answer, for those who cannot send correlation data; up to 128 characters."""
+
+    @classmethod
+    def topic(cls, base_topic: str, device: str) -> str:
+        """Return the topic that a device hears the request on; retained it is not obeyed."""
+        return f"{base_topic}/{device}/command/{cls.command}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +140,9 @@ class Answer(Message):
     """One sentence for a person."""
     pipelines: dict[str, Reached]
     """Of the pipeline that was named; of all, where none was."""
-    picture: str | None = None
+    picture: str | None
     """The topic that a snapshot went to."""
-    files: list[str] = field(default_factory=list)
+    files: list[str]
     """The trace files that `dump` wrote, on the device."""
 
     def topic(self, base_topic: str) -> str:
