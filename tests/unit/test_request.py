@@ -38,10 +38,10 @@ def in_words(name: str, payload: bytes) -> Request | str:
     try:
         return parse(name, payload)
     except RequestError as error:
-        assert str(error)
-        assert len(str(error)) < 1000
-        assert str(error).isprintable()
-        return str(error)
+        sentence = str(error)
+    assert 0 < len(sentence) < 1000
+    assert sentence.isprintable()
+    return sentence
 
 
 @given(name=NAMES, payload=st.binary(max_size=300) | st.just(b"[" * LARGEST_REQUEST))
