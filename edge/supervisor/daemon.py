@@ -29,6 +29,7 @@ from edge.supervisor.notify import notify, watchdog_interval_s
 from edge.supervisor.obey import Obey
 from edge.supervisor.outlet import Outlet
 from edge.supervisor.pipeline import SupervisedPipeline
+from edge.supervisor.process import dismiss_worker_ahead
 from edge.supervisor.steering import Steering
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Daemon:
         self._follow_steering()
         for name in self._device.pipelines:
             self._start(name)
+        if all(pipeline.state == "paused" for pipeline in self._pipelines.values()):
+            dismiss_worker_ahead()
         self._commands.use(self._device, self._outlet)
         notify("READY=1", f"STATUS={self._status()}")
         chores = [

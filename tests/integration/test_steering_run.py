@@ -322,7 +322,7 @@ def hostile(dice: random.Random) -> tuple[str, bytes, dict[str, Any]]:
     level = dice.choice([*commands, *strange])
     level = dice.choice([level, "".join(dice.choices(string.printable, k=20)), "\u202e\ufffe"])
     # A broker lets through neither wildcards, nor control characters, nor what is none at all.
-    level = "".join(sign for sign in level if sign not in "+#\ufffe" and sign >= " " != "\x7f")
+    level = "".join(sign for sign in level if sign not in "+#\ufffe\x7f" and sign >= " ")
     topic = dice.choice(["edge/dev/command/", "edge/dev/command/pause/", "edge/dev/"]) + level
     if topic in ("edge/dev/status", "edge/dev/info"):
         topic += "x"
