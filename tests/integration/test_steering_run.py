@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from parties import PATIENCE_S, Daemon, Mosquitto, device
@@ -35,7 +35,9 @@ HOSTILE = 10_000
 class Operator:
     """Somebody who gives commands and hears all that is said."""
 
-    def __init__(self, port: int, protocol: int = MQTTv5) -> None:
+    def __init__(
+        self, port: int, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+    ) -> None:
         self._changed = threading.Condition()
         self.heard: list[MQTTMessage] = []
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
@@ -264,7 +266,7 @@ def test_mqtt_3_1_1_gets_its_answers_on_a_plain_topic_with_the_id(
     broker: Mosquitto, cam: Daemon
 ) -> None:
     assert cam.process.poll() is None
-    with Operator(broker.port, MQTTv311) as operator:
+    with Operator(broker.port, MQTTProtocolVersion.MQTTv311) as operator:
         running(operator)
         operator.client.publish("edge/dev/command/ping", b'{"id":"a-7"}', qos=1)
         answer = json.loads(operator.wait_for("edge/dev/command/ping/answer").payload)

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.commands import REQUESTS, Dump, Pause, Ping, Request, Set
@@ -44,6 +44,7 @@ def in_words(name: str, payload: bytes) -> Request | str:
     return sentence
 
 
+@settings(max_examples=1000, deadline=None)
 @given(name=NAMES, payload=st.binary(max_size=300) | st.just(b"[" * LARGEST_REQUEST))
 @example(name="ping", payload=b'{"a":' * 800)
 @example(name="set", payload=b'{"pipeline":"x","threshold":1e999}')
@@ -54,6 +55,7 @@ def test_any_bytes_are_a_request_or_a_sentence(name: str, payload: bytes) -> Non
         assert type(found) is REQUESTS[name]
 
 
+@settings(max_examples=1000, deadline=None)
 @given(name=st.sampled_from(list(REQUESTS)), asked=NEARLY_RIGHT | ANY_JSON)
 def test_a_request_that_is_taken_holds_only_what_it_may(name: str, asked: Any) -> None:
     found = in_words(name, json.dumps(asked).encode())
