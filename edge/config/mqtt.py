@@ -51,7 +51,8 @@ def topic_level(value: str) -> str:
     return value
 
 
-def _base_topic(value: str) -> str:
+def topic(value: str) -> str:
+    """Return the value if it can be a topic, or the beginning of one, else raise ValueError."""
     for level in value.split("/"):
         topic_level(level)
     return value
@@ -76,7 +77,7 @@ class Mqtt(Options):
         description="File that holds the password, such as a systemd credential: "
         "`${CREDENTIALS_DIRECTORY}/mqtt`.",
     )
-    base_topic: Annotated[str, AfterValidator(_base_topic)] = Field(
+    base_topic: Annotated[str, AfterValidator(topic)] = Field(
         default="edge", max_length=512, description="What all topics begin with."
     )
     keepalive_s: int = Field(
