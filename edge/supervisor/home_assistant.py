@@ -13,7 +13,7 @@ from edge.supervisor import clock
 from edge.supervisor.announced import Announced, Memory
 from edge.supervisor.discovery import discover
 from edge.supervisor.identity import client_id
-from edge.supervisor.pipeline_state import PipelineState
+from edge.supervisor.pipeline_state import Figures, PipelineState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -107,7 +107,13 @@ class HomeAssistant:
     def measured(self, metrics: Metrics) -> None:
         """Hear of figures."""
         if state := self._states.get(metrics.pipeline):
-            state.measured(metrics)
+            state.measured(
+                Figures(
+                    p99_ms=metrics.latency_recent_ms.p99,
+                    fps=metrics.fps,
+                    deadline_misses_total=metrics.deadline_misses_total,
+                )
+            )
 
     def changed(self) -> None:
         """Hear that the state of a pipeline may be another."""

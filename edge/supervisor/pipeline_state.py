@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from edge.config.home_assistant import HomeAssistant, Occupancy
     from edge.config.pipeline import Pipeline
-    from edge.messages import Metrics
 
 LONGEST_STATE = 255  # characters; Home Assistant refuses more
 NOTHING = Top(label=None, score=None)
@@ -73,13 +72,9 @@ class PipelineState:
             ):
                 self._occupied_until_s[each.label] = now_s + each.off_delay_s
 
-    def measured(self, metrics: Metrics) -> None:
+    def measured(self, figures: Figures) -> None:
         """Take in figures; they are told with the next regular state."""
-        self._newest = Figures(
-            p99_ms=metrics.latency_recent_ms.p99,
-            fps=metrics.fps,
-            deadline_misses_total=metrics.deadline_misses_total,
-        )
+        self._newest = figures
 
     def tops(self, now_s: float) -> dict[str, Top]:
         """Return the best prediction of each source, where it is not too old."""
