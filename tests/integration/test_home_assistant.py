@@ -14,6 +14,7 @@ from paho.mqtt import publish
 from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 from pydantic import TypeAdapter
 
+from edge.cli import main
 from edge.states import State
 from edge.supervisor.identity import client_id
 
@@ -218,3 +219,16 @@ def test_nothing_is_announced_unless_it_is_switched_on(
     assert not [each for each in house.heard if "homeassistant" in each.topic]
     assert not house.of("/state")
     assert not memory(tmp_path)
+
+
+def test_a_label_that_the_model_does_not_have_is_told_by_the_check(
+    tmp_path: Path, digits_30fps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "dev.yaml"
+    options = "enabled: true, occupancy: [{pipeline: a, label: '7'}, {pipeline: a, label: seven}]"
+    path.write_text(yaml("mqtt://127.0.0.1", {"a": digits_30fps}, options), encoding="utf-8")
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"edge check: {path}:4: home_assistant.occupancy[1].label: 'seven' is none of the labels "
+        "of a's model\n"
+    )
