@@ -1,7 +1,5 @@
 """What a device says of its present state, seldom enough for those who keep all they hear."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

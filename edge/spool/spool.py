@@ -91,14 +91,12 @@ class Spool:
             self._journal_place = self._taken(self._journal_place)
         if self._disk_place is not None and self._disk_place.path.exists():
             try:
-                self._open_disk()
+                self._next = 1 + self._open_disk().last_id
             except (sqlite3.Error, OSError) as error:
                 self._disk_failed(error)
         if self._journal_place is not None:
             self._open_journal(self._journal_place)
-        stored = (self._journal, self._disk) if self._disk is not None else (self._journal,)
-        self._waiting = sum(store.count for store in stored)
-        self._next = 1 + max(store.last_id for store in stored)
+        self._waiting = self._journal.count + self.on_disk
         if self._waiting:
             self._tell(
                 "spool_found",
@@ -123,9 +121,9 @@ class Spool:
     def _open_journal(self, place: Place) -> None:
         try:
             journal = Store(place.path, durable=False)
-            if self._disk is not None:  # killed between writing there and removing here
-                last = self._disk.last_id
-                journal.remove(r.id for r in journal.read(-1, journal.count) if r.id <= last)
+            # Killed between writing to disk and removing here:
+            journal.remove(r.id for r in journal.read(-1, journal.count) if r.id < self._next)
+            self._next = max(self._next, 1 + journal.last_id)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 self._tell("spool_failed", f"{place.path} cannot be used: {error}")
@@ -327,8 +325,8 @@ class Spool:
             self.dropped += lost
             self._tell(
                 "spool_set_aside",
-                f"the spool is damaged ({error}): it is now {aside}, with {lost} messages that "
-                "were not delivered; a new one is begun",
+                f"the spool is damaged ({error}): it is now {aside}, with what it holds and was "
+                "not delivered; a new one is begun",
             )
             return
         sentence = str(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)

@@ -184,6 +184,14 @@ class Daemon:
         self._log.flush()
         return Path(self._log.name).read_text()
 
+    def wait_for_log(self, words: str) -> None:
+        """Wait until it has logged this. Raises AssertionError with what it logged instead."""
+        end = time.monotonic() + PATIENCE_S
+        while words not in self.log:
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise AssertionError(self.log)
+            time.sleep(0.02)
+
     def close(self) -> None:
         """End it and its workers, however they are."""
         if self.process.poll() is None:

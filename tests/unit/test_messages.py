@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
+from edge.asyncapi import message_kinds
 from edge.latency.figures import Figures
 from edge.messages import (
     OFFLINE,
@@ -29,8 +30,10 @@ from edge.messages import (
     ModelInfo,
     PipelineInfo,
     Result,
+    SourceResult,
     status_topic,
 )
+from edge.states import DeviceState, State, Top
 
 MS = 1_000_000
 WHO: dict[str, Any] = {"device": "porch-pi", "boot": "0123456789abcdef"}
@@ -62,6 +65,7 @@ RESULT = Result(
 CACHED_RESULT = replace(
     RESULT, cached=Cached(frame=12, source="images", age_ms=166.7, similarity=0.9922)
 )
+SOURCE_RESULT = SourceResult(**{each.name: getattr(RESULT, each.name) for each in fields(RESULT)})
 RAW_RESULT = replace(
     RESULT,
     file=None,
@@ -175,8 +179,21 @@ def metrics(frames: int) -> Metrics:
     )
 
 
+STATE = State(
+    **WHO,
+    **WHEN,
+    pipeline="door",
+    state="running",
+    paused=False,
+    tops={"gate": Top(label="cat", score=0.9), "yard": Top(label=None, score=None)},
+    occupied={"cat": True},
+    p99_ms=4.5,
+    fps=30.0,
+    deadline_misses_total=2,
+)
 MESSAGES: dict[str, Message] = {
     "result": RESULT,
+    "result of a source": SOURCE_RESULT,
     "raw result": RAW_RESULT,
     "cached result": CACHED_RESULT,
     "metrics of nothing": metrics(0),
@@ -185,6 +202,11 @@ MESSAGES: dict[str, Message] = {
     "event": EVENT,
     "event of the device": DEVICE_EVENT,
     "info": INFO,
+    "state": STATE,
+    "state before the first figures": replace(
+        STATE, p99_ms=None, fps=None, deadline_misses_total=None
+    ),
+    "state of the device": DeviceState(**WHO, **WHEN, temperature_c=48.5),
 }
 
 
@@ -212,7 +234,7 @@ def matches(payload: Any, message: Any) -> bool:
 
 def test_every_kind_of_message_is_tried_here() -> None:
     tried = {type(message).__name__ for message in MESSAGES.values()}
-    assert tried == {kind.__name__ for kind in Message.__subclasses__()}
+    assert tried == {kind.__name__ for kind in message_kinds()}
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -273,6 +295,7 @@ def test_numbers_that_json_does_not_know_never_get_into_a_payload() -> None:
     ("name", "topic"),
     [
         ("result", "edge/porch-pi/door/predictions"),
+        ("result of a source", "edge/porch-pi/door/images/predictions"),
         ("metrics of nothing", "edge/porch-pi/door/metrics"),
         ("event", "edge/porch-pi/door/events"),
         ("event of the device", "edge/porch-pi/events"),
