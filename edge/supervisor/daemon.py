@@ -100,7 +100,7 @@ class Daemon:
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
-        self._home.use(self._device, self._outlet, commands=False)
+        self._announce()
         for name in self._device.pipelines:
             self._start(name)
         notify("READY=1", f"STATUS={self._status()}")
@@ -149,6 +149,10 @@ class Daemon:
         self._wake_up_limit.enter_context(limit)
         if limit.refusal:
             self._outlet.tell("not_permitted", limit.refusal, level=logging.WARNING)
+
+    def _announce(self) -> None:
+        """Tell Home Assistant what there is, and what there is no more."""
+        self._home.use(self._device, self._outlet, commands=False)
 
     def _start(self, name: str) -> None:
         pipeline = SupervisedPipeline(
@@ -357,7 +361,7 @@ class Daemon:
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
             self._start(name)
-        self._home.use(device, self._outlet, commands=False)
+        self._announce()
         self._changed.set()
         kept = [name for name in self._pipelines if name not in added]
         self._outlet.tell(

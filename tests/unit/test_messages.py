@@ -312,8 +312,12 @@ def test_the_devices_status_is_a_bare_word_on_a_topic_of_its_own() -> None:
     assert (ONLINE, OFFLINE) == ("online", "offline")
 
 
-def test_only_the_info_is_retained_and_only_metrics_may_be_lost() -> None:
-    assert {type(each).__name__ for each in MESSAGES.values() if each.retain} == {"Info"}
+def test_only_what_tells_of_now_is_retained_and_only_metrics_may_be_lost() -> None:
+    assert {type(each).__name__ for each in MESSAGES.values() if each.retain} == {
+        "Info",
+        "State",
+        "DeviceState",
+    }
     assert {type(each).__name__ for each in MESSAGES.values() if not each.qos} == {"Metrics"}
     assert {each.qos for each in MESSAGES.values()} == {0, 1}
 
