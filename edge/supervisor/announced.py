@@ -34,24 +34,19 @@ class Announced(BaseModel):
 
 
 class Memory:
-    """The file of one device in the state directory; without one nothing outlives the daemon."""
+    """Keeps it in a file of the state directory; without one it is lost with the daemon."""
 
     def __init__(self, device: str) -> None:
+        """Read what is known of a device of this name."""
         folder = state_directory()
         name = f"home-assistant-{file_name(device)}.json"
         self._path = folder / name if folder is not None else None
-
-    def read(self) -> Announced | None:
-        """Return what was announced last; None where nothing is known of it."""
-        if self._path is None:
-            return None
-        try:
-            return Announced.model_validate_json(self._path.read_bytes())
-        except (OSError, ValidationError):
-            return None
+        self.device = device
+        self.announced = _read(self._path) if self._path is not None else None
 
     def write(self, announced: Announced | None) -> None:
         """Remember; None is nothing. A disk that refuses is told, and no more."""
+        self.announced = announced
         if self._path is None:
             return
         try:
@@ -66,6 +61,13 @@ class Memory:
                 f"{self._path}: {error.strerror}; entities that go while the daemon is down "
                 "will have to be removed in Home Assistant by hand",
             )
+
+
+def _read(path: Path) -> Announced | None:
+    try:
+        return Announced.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None  # nothing was announced, or nobody knows
 
 
 def _write(path: Path, text: str) -> None:

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from edge.supervisor.sensor_log import SensorLog
 
 BIRTH_PAUSE_S = 1.0  # a fleet must not answer in one stroke; at most
-BIRTH, DEVICE = (
-    ".birth",
-    ".device",
-)  # timers; the others are the pipelines', whose names hold no dot
+# Timers beside those of the pipelines, whose names hold no dot.
+BIRTH, DEVICE = ".birth", ".device"
 
 
 class HomeAssistant:
@@ -41,8 +39,9 @@ class HomeAssistant:
         self._sensors = sensors
         self._states: dict[str, PipelineState] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._memory: Memory | None = None
         self._announced: Announced | None = None
-        self._unsettled: Memory | None = None
+        self._settled = True
 
     def use(self, device: Device, outlet: Outlet, *, commands: bool) -> None:
         """Announce a device as it is configured now, and remove what it no longer has.
@@ -52,16 +51,16 @@ class HomeAssistant:
         self.close()
         self._loop = asyncio.get_running_loop()
         self._device, self._outlet = device, outlet
-        memory = Memory(device.device)
-        before = memory.read()
+        if self._memory is None or self._memory.device != device.device:
+            self._memory = Memory(device.device)
+        before = self._memory.announced
         self._states = {name: self._state(name) for name in device.pipelines if self._enabled}
-        self._announced = self._announce(before, memory, commands) if self._enabled else None
-        if before is not None:
-            for topic in before.topics:
-                if self._announced is None or topic not in self._announced.topics:
-                    outlet.retain(topic, b"")
-            if self._announced is None:
-                self._unsettled = memory
+        self._announced = self._announce(self._memory, commands) if self._enabled else None
+        self._settled = self._memory.announced == self._announced
+        still = self._announced.topics if self._announced is not None else []
+        for topic in before.topics if before is not None else ():
+            if topic not in still:
+                outlet.retain(topic, b"")
         if self._enabled:
             outlet.subscribe(device.home_assistant.birth_topic, self._heard)
             self._tell_all()
@@ -74,27 +73,26 @@ class HomeAssistant:
         """Hear that another outlet comes: what another broker, or another name, has is removed."""
         old = self._device
         same = (old.device, old.mqtt.broker) == (device.device, device.mqtt.broker)
-        if same or self._announced is None:
+        if same or self._announced is None or self._memory is None:
             return
         for topic in self._announced.topics:
             self._outlet.retain(topic, b"")
         if self._outlet.connected:
-            Memory(old.device).write(None)
+            self._memory.write(None)
 
     def close(self) -> None:
         """Say no more; what is retained stays."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._unsettled = None
         if self._announced is not None:
             self._outlet.unsubscribe(self._device.home_assistant.birth_topic)
 
     def tend(self) -> None:
         """Forget what was removed, once a broker has heard of it; to be called every second."""
-        if self._unsettled is not None and self._outlet.connected:
-            self._unsettled.write(self._announced)
-            self._unsettled = None
+        if not self._settled and self._memory is not None and self._outlet.connected:
+            self._memory.write(self._announced)
+            self._settled = True
 
     def answered(
         self, pipeline: str, source: str, predictions: Iterable[Mapping[str, Any]]
@@ -128,7 +126,7 @@ class HomeAssistant:
         before = self._states.get(name)
         return before if before is not None and before.is_about_the_same(now) else now
 
-    def _announce(self, before: Announced | None, memory: Memory, commands: bool) -> Announced:
+    def _announce(self, memory: Memory, commands: bool) -> Announced:
         self._sensors.look()
         self._discovery = discover(
             self._device,
@@ -145,10 +143,9 @@ class HomeAssistant:
                 f"{base}/{DeviceState.topic_name}",
             ],
         )
-        both = now if before is None else before | now
-        if both != before:
+        both = now if memory.announced is None else memory.announced | now
+        if both != memory.announced:
             memory.write(both)  # before it is announced: nothing must lie there unknown to us
-        self._unsettled = memory if both != now else None
         self._gone = {key: both.components[key] for key in both.components.keys() - now.components}
         self._retain_discovery()
         return now

@@ -91,12 +91,14 @@ class PipelineState:
 
     def due_s(self, state: str, *, now_s: float) -> float:
         """Return when the next state has to be published; at or before `now_s` is now."""
+        earliest_s = self._said_s + self._options.min_interval_s
         if self._content(state, now_s) != self._said:
-            return self._said_s + self._options.min_interval_s
+            return earliest_s
         changes = [*self._occupied_until_s.values()]
         changes += [seen.until_s for seen in self._sources.values()]
         regular_s = self._regular_s + self._options.interval_s
-        return min([regular_s, *(change_s for change_s in changes if change_s > now_s)])
+        next_s = min([regular_s, *(change_s for change_s in changes if change_s > now_s)])
+        return max(earliest_s, next_s)
 
     def told(self, state: str, *, now_s: float) -> None:
         """Hear that the state is published now; figures are renewed when their time has come."""

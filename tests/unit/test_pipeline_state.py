@@ -55,6 +55,14 @@ def test_at_thirty_frames_a_second_the_minimum_holds() -> None:
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(said))
 
 
+def test_the_regular_state_keeps_the_minimum_too() -> None:
+    told = state()
+    told.told("running", now_s=0)
+    told.answered("door", CAT, now_s=29.8)
+    told.told("running", now_s=29.8)
+    assert told.due_s("running", now_s=29.8) == pytest.approx(30.8)
+
+
 def test_another_state_of_the_pipeline_is_told_as_a_new_label_is() -> None:
     told = state()
     told.told("starting", now_s=0)
