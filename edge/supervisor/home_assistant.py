@@ -53,6 +53,8 @@ class HomeAssistant:
         self._device, self._outlet = device, outlet
         if self._memory is None or self._memory.device != device.device:
             self._memory = Memory(device.device)
+        if self._enabled:
+            outlet.subscribe(device.home_assistant.birth_topic, self._heard)
         before = self._memory.announced
         self._states = {name: self._state(name) for name in device.pipelines if self._enabled}
         self._announced = self._announce(self._memory, commands) if self._enabled else None
@@ -62,7 +64,6 @@ class HomeAssistant:
             if topic not in still:
                 outlet.retain(topic, b"")
         if self._enabled:
-            outlet.subscribe(device.home_assistant.birth_topic, self._heard)
             self._tell_all()
 
     @property
