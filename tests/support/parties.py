@@ -119,6 +119,18 @@ class Listener:
             self.heard.append(Heard(topic, payload, bool(message.retain)))
             self._changed.notify_all()
 
+    def catch_up(self) -> None:
+        """Wait until we are subscribed and have all that the broker had for us so far."""
+        topic = f"marker-{time.monotonic_ns()}"
+        end = time.monotonic() + PATIENCE_S
+        while not self.of(topic):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the broker on port {self._port} does not answer")
+            if self._client.is_connected():
+                self._client.publish(f"edge/{topic}", "{}", qos=0)
+            with self._changed:
+                self._changed.wait(0.1)
+
     def of(self, suffix: str) -> list[Any]:
         """Return the payloads heard so far on topics that end with `suffix`."""
         with self._changed:

@@ -234,7 +234,9 @@ def matches(payload: Any, message: Any) -> bool:
 
 def test_every_kind_of_message_is_tried_here() -> None:
     tried = {type(message).__name__ for message in MESSAGES.values()}
-    assert tried == {kind.__name__ for kind in message_kinds()}
+    modules = (Message.__module__, State.__module__)
+    here = [kind for kind in message_kinds() if kind.__module__ in modules]
+    assert tried == {kind.__name__ for kind in here}
 
 
 @pytest.mark.parametrize("name", MESSAGES)
