@@ -36,6 +36,11 @@ class Message:
         levels = [base_topic, self.device, *([pipeline] if pipeline else []), self.topic_name]
         return "/".join(levels)
 
+    @property
+    def worth(self) -> float:
+        """What it is worth to be kept, where the spool cannot keep all."""
+        return float("inf")
+
     def to_json(self) -> bytes:
         """Return the payload: UTF-8 JSON without insignificant white space."""
         return json.dumps(
@@ -116,6 +121,11 @@ class Result(Message):
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
+
+    @property
+    def worth(self) -> float:
+        """The best score; 0 where nothing was found."""
+        return max((float(each.get("score") or 0) for each in self.predictions), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,9 +275,11 @@ class Metrics(Message):
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
     waiting: int
-    """Messages of all pipelines in memory because the broker has not acknowledged them."""
+    """Messages of all pipelines that the broker has not acknowledged."""
+    spooled: int
+    """Those of them that lie on disk."""
     undelivered_total: int
-    """Messages given up since the start because the broker was away for too long."""
+    """Messages given up since the start: too many waited, or for too long."""
 
 
 EventName = Literal[
@@ -291,6 +303,12 @@ EventName = Literal[
     "reload_failed",
     "broker_connected",
     "twin_found",
+    "spool_found",
+    "spool_started",
+    "spool_drained",
+    "spool_failed",
+    "spool_set_aside",
+    "messages_dropped",
 ]
 
 
@@ -301,6 +319,8 @@ class Event(Message):
     topic_name: ClassVar[str] = "events"
 
     pipeline: str | None
+    sequence: int
+    """Counts the device's events within the boot: 0, 1, 2, without gaps."""
     at: str
     clock_synced: bool
     event: EventName

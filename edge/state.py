@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,3 +30,30 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
         return Path("~/.local/state", NAME).expanduser()
     except RuntimeError:
         return None
+
+
+def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return a folder in memory that outlives our processes, but no restart of the machine.
+
+    systemd's where it gives one, else the user's, else one of this user's in /dev/shm; None
+    where that is somebody else's. `RUNTIME_DIRECTORY` is of systemd.exec(5), `XDG_RUNTIME_DIR`
+    of the XDG Base Directory Specification.
+    """
+    if given := environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
+        return Path(given)
+    if (base := Path(environ.get("XDG_RUNTIME_DIR", ""))).is_absolute():
+        return base / NAME
+    shared = Path("/dev/shm", f"{NAME}-{os.geteuid()}")  # noqa: S108  checked to be ours alone
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+        found = shared.lstat()
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return shared if ours and not found.st_mode & 0o077 else None
+
+
+def file_name(device: str) -> str:
+    """Return a file's name for a device whose own name may hold any sign, up to 75 letters."""
+    digest = hashlib.blake2b(device.encode(), digest_size=5).hexdigest()
+    return f"{quote(device, safe='')[:64]}-{digest}"

@@ -27,13 +27,11 @@ RIGHT_SKIPS = {
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory of our own: what was tuned on this machine decides nothing here."""
-    folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STATE_DIRECTORY", str(folder))
-        yield folder
+@pytest.fixture(autouse=True)
+def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of our own: what was tuned on this machine, or waits here, is nothing to a test."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         EmbeddedBroker() as broker,
         _subscribed(broker.port, heard),
+        tempfile.TemporaryDirectory() as kept,
         tempfile.TemporaryFile("w+") as log,
     ):
         daemon = subprocess.Popen(
@@ -56,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | {"PYTHONSAFEPATH": "1"},  # not the modules of the folder we are in
+            # Neither the modules of the folder we are in, nor what another demo left behind.
+            env=os.environ
+            | {"PYTHONSAFEPATH": "1", "STATE_DIRECTORY": kept, "RUNTIME_DIRECTORY": kept},
             start_new_session=True,  # Ctrl-C is ours; the daemon then gets SIGTERM
         )
         try:

@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
         try:
             parse_broker(args.broker)
         except ValueError as error:
-            raise ConfigError(f"--broker {args.broker}: {error}") from None
+            raise ConfigError(f"--broker: {error}") from None
     daemon = Daemon(
         lambda: load(args.config),
         broker=args.broker,

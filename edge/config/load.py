@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from edge.config.device import Device
 from edge.config.ladder import ladder_problems
+from edge.config.mqtt import DEFAULT_PORT
 from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
 from edge.config.reference import (
     Alternative,
@@ -21,6 +23,7 @@ from edge.config.reference import (
 )
 from edge.config.yaml_file import MAX_BYTES, parse_yaml
 from edge.errors import ConfigError
+from edge.mqtt.access import Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +56,20 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
 def read_document(path: Path, environ: Mapping[str, str] = os.environ) -> Document:
     """Read the YAML alone, with the line of everything. Raises ConfigError."""
     return parse_yaml(_content(path, MAX_BYTES + 1), name=str(path), environ=environ)
+
+
+def broker_access(mqtt: Mqtt, broker: str | None = None) -> Access:
+    """Return where the broker is and who we are to it; `broker` overrules the YAML's.
+
+    Raises ConfigError.
+    """
+    url = urlsplit(broker or mqtt.broker)
+    return Access(
+        url.hostname or "127.0.0.1",
+        url.port or DEFAULT_PORT,
+        username=mqtt.username,
+        password=read_password(mqtt),
+    )
 
 
 def read_password(mqtt: Mqtt) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from typing_extensions import Self
 
 from edge.options import FilePath, Options
+from edge.spool.options import SpoolOptions
 
 DEFAULT_PORT = 1883
 LONGEST_LEVEL = 128
@@ -81,12 +82,8 @@ class Mqtt(Options):
     keepalive_s: int = Field(
         default=30, ge=5, le=3600, description="Seconds after which a silent link is found dead."
     )
-    max_waiting: int = Field(
-        default=10_000,
-        ge=1,
-        le=1_000_000,
-        description="Messages kept in memory while the broker is away; past that the oldest "
-        "is dropped and counted.",
+    spool: SpoolOptions = Field(
+        default=SpoolOptions(), description="What is kept while the broker is away."
     )
 
     @model_validator(mode="after")

@@ -10,15 +10,17 @@ import platform
 import signal
 import time
 from collections import defaultdict
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from edge import __version__
-from edge.config.load import read_password
+from edge.config.load import broker_access
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
 from edge.latency.figures import percentiles
 from edge.messages import Info
+from edge.spool.spool import TEND_EVERY_S, Spool
 from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
 from edge.supervisor.broker import EmbeddedBroker
@@ -70,6 +72,7 @@ class Daemon:
         self._embedded: dict[int, EmbeddedBroker] = {}
         self._archive = Archive(self._device.recorder)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        self._event_sequence = itertools.count()
 
     async def run(self) -> int:
         """Run to the end; return the exit status: 1 when a pipeline could not do its work.
@@ -89,7 +92,8 @@ class Daemon:
             return await self._run()
 
     async def _run(self) -> int:
-        self._outlet = self._new_outlet(self._device)
+        self._spool = self._new_spool(self._device)
+        self._outlet = self._new_outlet(self._device, self._spool)
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
@@ -105,19 +109,29 @@ class Daemon:
                 self._archive.sensors.run,
             )
         ]
+        tending = self._loop.create_task(self._tend())
         await self._stop.wait()
-        return await self._end(chores)
+        return await self._end(chores, tending)
 
-    def _new_outlet(self, device: Device) -> Outlet:
+    def _new_spool(self, device: Device) -> Spool:
+        spool = Spool(device.device, device.mqtt.spool)
+        spool.open()
+        return spool
+
+    def _new_outlet(self, device: Device, spool: Spool) -> Outlet:
         """Return the way to the broker of this configuration, starting an embedded one."""
         broker = self._broker or device.mqtt.broker
-        password = read_password(device.mqtt)
         if port := embedded_port(broker):
             if port not in self._embedded:
                 self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
             broker = self._embedded[port].url
         return Outlet(
-            device, broker=broker, password=password, boot=self._boot, changed=self._changed.set
+            device,
+            access=broker_access(device.mqtt, broker),
+            boot=self._boot,
+            spool=spool,
+            sequence=self._event_sequence,
+            changed=self._changed.set,
         )
 
     def _limit_wake_up(self) -> None:
@@ -150,7 +164,7 @@ class Daemon:
             self._failed = self._failed or "failed" in states
             self._stop.set()
 
-    async def _end(self, chores: list[asyncio.Task[None]]) -> int:
+    async def _end(self, chores: list[asyncio.Task[None]], tending: asyncio.Task[None]) -> int:
         """Stop in order: workers, last figures, what still waits for the broker, offline."""
         notify("STOPPING=1")
         if self._reloading is not None:
@@ -165,9 +179,30 @@ class Daemon:
         answered = any(pipeline.keeper.answered for pipeline in self._pipelines.values())
         limit_s = STOP_LIMIT_S if self._outlet.connected else 0
         patient = self._all_ended and answered
-        lost = await self._outlet.stop(DELIVERY_LIMIT_S if patient else limit_s)
+        await self._outlet.stop(DELIVERY_LIMIT_S if patient else limit_s)
+        tending.cancel()
+        lost = await self._put_away()
         self._summarize()
         return 1 if self._failed or (lost and self._all_ended) else 0
+
+    async def _put_away(self) -> int:
+        """Keep what the broker has not got; return how many messages are lost all the same."""
+        self._spool.on_event = partial(log, logging.WARNING)
+        waiting, lost = len(self._spool), await self._spool.close()
+        if waiting > lost:
+            log(
+                logging.WARNING,
+                "kept",
+                f"{waiting - lost} messages were not acknowledged by {self._outlet.address}: they "
+                "are kept, and go out when the daemon runs again",
+            )
+        if lost:
+            log(
+                logging.ERROR,
+                "undelivered",
+                f"{lost} messages were not acknowledged by {self._outlet.address} and are lost",
+            )
+        return lost
 
     def _summarize(self) -> None:
         for name, pipeline in self._pipelines.items():
@@ -186,6 +221,12 @@ class Daemon:
             if pipeline.rungs.any_cache:
                 fields["cache_hits"] = figures.total.hits
             log(logging.INFO, "summary", **fields)
+
+    async def _tend(self) -> None:
+        """Look after what waits for the broker, every second."""
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            await self._outlet.tend()
 
     async def _telemetry(self) -> None:
         """Publish figures every interval, on a grid that does not drift."""
@@ -268,7 +309,10 @@ class Daemon:
         """Return the outlet that fits a configuration: the present one where nothing changed."""
         old = self._device
         same = (device.mqtt, device.sinks, device.device) == (old.mqtt, old.sinks, old.device)
-        return self._outlet if same else self._new_outlet(device)
+        if same:
+            return self._outlet
+        renamed = device.device != old.device
+        return self._new_outlet(device, self._new_spool(device) if renamed else self._spool)
 
     async def _change_to(self, device: Device, outlet: Outlet) -> None:
         self._device = device
@@ -286,7 +330,9 @@ class Daemon:
             for pipeline in self._pipelines.values():
                 pipeline.outlet = outlet  # what is answered while the old one ends waits there
             await old.stop(STOP_LIMIT_S)
+            await self._change_spool(outlet.spool)
             outlet.start()
+        self._spool.bounds = device.mqtt.spool
         self._limit_wake_up()
         self._archive.bounds = device.recorder
         added = [name for name in device.pipelines if name not in self._pipelines]
@@ -297,6 +343,12 @@ class Daemon:
         self._outlet.tell(
             "reloaded", "the new configuration is in force", kept=kept, started=added, stopped=gone
         )
+
+    async def _change_spool(self, spool: Spool) -> None:
+        if spool is not self._spool:
+            spool.take_over(self._spool)
+            await self._spool.close()
+            self._spool = spool
 
 
 def _versions() -> dict[str, str]:

@@ -13,12 +13,18 @@ from edge.supervisor.identity import client_id
 from edge.supervisor.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edge.config.device import Device
+    from edge.mqtt.access import Access
+    from edge.spool.spool import Spool
 
 PUBLISHED = frozenset(get_args(EventName))
-LEVELS = {"broker_connected": logging.INFO}
+LEVELS = {
+    "broker_connected": logging.INFO,
+    "spool_found": logging.INFO,
+    "spool_drained": logging.INFO,
+}
 
 
 class Outlet:
@@ -28,71 +34,94 @@ class Outlet:
         self,
         device: Device,
         *,
-        broker: str,
-        password: str | None,
+        access: Access,
         boot: str,
+        spool: Spool,
+        sequence: Iterator[int],
         changed: Callable[[], None],
     ) -> None:
-        """`changed` is called when the info message has to be made anew."""
+        """`changed` is called when the info message has to be made anew.
+
+        `sequence` numbers the events; it and the `spool` outlive a reload.
+        """
         self.device = device.device
         self.boot = boot
         self.changed = changed
         self.clock_synced = clock.synced()
+        self._sequence = sequence
         self._sinks = [options.make() for options in device.sinks]
         self._refused: set[str] = set()
+        self.spool = spool
         self._broker = MqttSink(
-            broker=broker,
+            access,
             client_id=client_id(device.device),
-            username=device.mqtt.username,
-            password=password,
             keepalive_s=device.mqtt.keepalive_s,
             base_topic=device.mqtt.base_topic,
             device=device.device,
             boot=boot,
-            limit=device.mqtt.max_waiting,
+            spool=spool,
             on_event=self._broker_event,
         )
+        self.retain = self._broker.retain
+        self.put = self._broker.put
+        self.subscribe = self._broker.connection.subscribe
+        self.unsubscribe = self._broker.connection.unsubscribe
 
     @property
     def waiting(self) -> int:
         """How many messages the broker has not acknowledged."""
-        return self._broker.waiting
+        return len(self.spool)
+
+    @property
+    def spooled(self) -> int:
+        """How many of them lie on disk."""
+        return self.spool.on_disk
 
     @property
     def given_up(self) -> int:
-        """How many messages were dropped because too many waited."""
-        return self._broker.given_up
+        """How many messages were dropped because too many waited, or for too long."""
+        return self.spool.dropped
 
     @property
     def connected(self) -> bool:
         """Whether the broker is there."""
-        return self._broker.connected
+        return self._broker.connection.connected
 
     @property
     def address(self) -> str:
         """The broker, as a log names it."""
-        return self._broker.address
+        return self._broker.connection.address
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Begin to connect, and to deliver what waits."""
+        self.spool.on_event = self._broker_event
         self._broker.start()
 
-    async def stop(self, timeout_s: float) -> int:
-        """Deliver what waits, say offline, disconnect; return how many were not delivered."""
-        lost = await self._broker.stop(timeout_s)
+    async def tend(self) -> None:
+        """Have the spool look after what waits; to be called every second."""
+        self.spool.clock_synced = self.clock_synced
+        if await self.spool.tend():
+            self._broker.forget_ahead()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Deliver what waits, as far as the time allows, say offline, disconnect."""
+        await self._broker.stop(timeout_s)
         for sink in self._sinks:
             sink.close()
-        if lost:
-            log(
-                logging.WARNING,
-                "undelivered",
-                f"{lost} messages were not acknowledged by {self.address} and are lost",
-            )
-        return lost
 
-    def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
-        """Publish a message; `acknowledged` is called when the broker has it."""
-        self._broker.send(message, acknowledged)
+    def send(
+        self,
+        message: Message,
+        *,
+        acknowledged: Callable[[], None] | None = None,
+        accepted: Callable[[], None] | None = None,
+    ) -> None:
+        """Publish a message.
+
+        `accepted` is called when it is recorded, so that nothing short of a power cut loses it,
+        `acknowledged` when the broker has it.
+        """
+        self._broker.send(message, acknowledged=acknowledged, accepted=accepted)
         for sink in self._sinks:
             try:
                 sink.send(message)
@@ -118,6 +147,7 @@ class Outlet:
                 device=self.device,
                 boot=self.boot,
                 pipeline=pipeline,
+                sequence=next(self._sequence),
                 at=clock.utc(),
                 clock_synced=self.clock_synced,
                 event=event,

@@ -214,7 +214,7 @@ class SupervisedPipeline:
         def acknowledged() -> None:
             source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
-        outlet.send(result, acknowledged)
+        outlet.send(result, acknowledged=acknowledged)
 
     def _cached(self, done: Done) -> Cached | None:
         if done.cached is None:
@@ -344,6 +344,7 @@ class SupervisedPipeline:
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
             waiting=self.outlet.waiting,
+            spooled=self.outlet.spooled,
             undelivered_total=self.outlet.given_up,
         )
 

@@ -93,6 +93,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
     assert headings == [
         "### The device",
         "### `mqtt`",
+        "### `mqtt.spool`",
         "### `telemetry`",
         "### `recorder`",
         "### `pipelines.NAME`",

@@ -69,7 +69,12 @@ RAW_RESULT = replace(
     predictions=[{"output": "scores", "shape": [1, 3], "values": [0.5, -1, 1e-9]}],
 )
 EVENT = Event(
-    **WHO, **WHEN, pipeline="door", event="frame_failed", message="x.png: is empty (0 bytes)"
+    **WHO,
+    **WHEN,
+    pipeline="door",
+    sequence=0,
+    event="frame_failed",
+    message="x.png: is empty (0 bytes)",
 )
 DEVICE_EVENT = replace(EVENT, pipeline=None, event="started", details={"a": [1, None, "é"]})
 DIGITS = ModelInfo(
@@ -164,6 +169,7 @@ def metrics(frames: int) -> Metrics:
         ),
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
+        spooled=0,
         waiting=0,
         undelivered_total=0,
     )

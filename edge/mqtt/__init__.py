@@ -1,0 +1,1 @@
+"""How we speak MQTT, for all who do: the only room that imports paho."""

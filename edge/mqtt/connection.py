@@ -1,0 +1,349 @@
+"""One connection to a broker that may be away for as long as it likes, for the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge.mqtt.client import MQTT_3_1_1, MQTT_5, new_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge.mqtt.access import Access
+
+GOODBYE_S = 2.0
+REASON_LIMIT_S = 5.0
+LONGEST_RETRY_S = 30
+UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
+LARGEST_RECEIVED = 262_144  # bytes of a packet; an MQTT 5 broker keeps larger ones to itself
+MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
+
+
+class Received(NamedTuple):
+    """A message from the broker."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    """Whether it lay there before we subscribed."""
+    response_topic: str | None
+    """Where an answer is wanted; MQTT 5 only."""
+    correlation: bytes | None
+    """What the answer must bear; MQTT 5 only."""
+
+
+class Connection:
+    """Publishes, subscribes and says what becomes of the connection.
+
+    All its methods and callbacks run in the event loop's thread; the client's own thread
+    only hands its news over.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        client_id: str,
+        keepalive_s: int,
+        will: tuple[str, str],
+        on_event: Callable[[str, str], None],
+        on_connected: Callable[[], None],
+        on_published: Callable[[int], None],
+        on_replaced: Callable[[], None],
+    ) -> None:
+        """`will` is a retained (topic, payload) that the broker publishes when we are gone.
+
+        `on_event` hears (event, sentence): connected, lost, refused. `on_published` hears the
+        number of a message that the broker has; after `on_replaced` no number counts any more
+        that was given before.
+        """
+        self._access = access
+        self._client_id = client_id
+        self._keepalive_s = keepalive_s
+        self._will = will
+        self._on_event = on_event
+        self._on_connected = on_connected
+        self._on_published = on_published
+        self._on_replaced = on_replaced
+        self._subscriptions: dict[str, tuple[Callable[[Received], None], int]] = {}
+        self._client: Client | None = None
+        self._silent_refusals = 0
+        self._answered = False
+        self._stopped = False
+        self._said = ""
+        self._unread = threading.Semaphore(MOST_UNREAD)
+        self.protocol = MQTT_5
+        self.connected = False
+
+    @property
+    def address(self) -> str:
+        """The broker, as a log names it."""
+        return self._access.address
+
+    def start(self) -> None:
+        """Begin to connect, and go on trying; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._connect()
+
+    def _connect(self) -> None:
+        if self._stopped:
+            return
+        client = new_client(self._access, self._client_id, protocol=self.protocol)
+        topic, payload = self._will
+        client.will_set(topic, payload, qos=1, retain=True)
+        # A fleet that lost its broker must not come back in one stroke.
+        client.reconnect_delay_set(random.uniform(0.5, 1.5), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
+        client.on_connect = self._paho_connected
+        client.on_connect_fail = self._paho_unreachable
+        client.on_disconnect = self._paho_disconnected
+        client.on_publish = self._paho_published
+        client.on_message = self._paho_message
+        self._client = client
+        host, port = self._access.host, self._access.port
+        properties = _connect_properties() if self.protocol == MQTT_5 else None
+        client.connect_async(host, port, keepalive=self._keepalive_s, properties=properties)
+        client.loop_start()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> int | None:
+        """Hand a message to the broker; returns its number, None while the broker is away.
+
+        `correlation` goes with it as correlation data, where the broker speaks MQTT 5.
+        """
+        if not self.connected or self._client is None:
+            return None
+        properties = None
+        if correlation is not None and self.protocol == MQTT_5:
+            properties = _answer_properties(correlation)
+        return self._client.publish(topic, payload, qos, retain, properties).mid
+
+    def subscribe(
+        self, topic_filter: str, handler: Callable[[Received], None], *, qos: int = 1
+    ) -> None:
+        """Hear what comes on a topic, now and after every reconnect."""
+        self._subscriptions[topic_filter] = (handler, qos)
+        if self.connected and self._client is not None:
+            self._client.subscribe(topic_filter, qos)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Hear no more of a topic."""
+        self._subscriptions.pop(topic_filter, None)
+        if self.connected and self._client is not None:
+            self._client.unsubscribe(topic_filter)
+
+    async def stop(self, farewell: tuple[str, str]) -> None:
+        """Publish a last retained (topic, payload) where the broker is there, and disconnect."""
+        client = self._client
+        self._stopped = True
+        if client is None:
+            return
+        if self.connected:
+            said = client.publish(*farewell, qos=1, retain=True)
+            await asyncio.to_thread(_wait_for_publish, said, GOODBYE_S)
+        self._client, self.connected = None, False
+        client.disconnect()
+        await asyncio.to_thread(client.loop_stop)
+
+    # From here on: what happened, in the event loop's thread.
+
+    def _connected(self, client: Client, reason: ReasonCode) -> None:
+        if client is not self._client:
+            return
+        self._answered = True
+        if reason.value == UNSUPPORTED_PROTOCOL and self.protocol == MQTT_5:
+            self._speak(MQTT_3_1_1, after_s=0)
+            return
+        if reason.is_failure:
+            self._say("broker_refused", f"{self.address} refuses us: {_plain(reason)}")
+            return
+        self.connected = True
+        self._silent_refusals, self._said = 0, ""
+        for topic_filter, (_, qos) in self._subscriptions.items():
+            client.subscribe(topic_filter, qos)
+        self._on_connected()
+        version = "5" if self.protocol == MQTT_5 else "3.1.1"
+        self._on_event("broker_connected", f"connected to {self.address} with MQTT {version}")
+
+    def _received(self, client: Client, message: Received) -> None:
+        self._unread.release()
+        if client is not self._client:
+            return
+        for topic_filter, (handler, _) in list(self._subscriptions.items()):
+            if _matches(topic_filter, message.topic):
+                handler(message)
+
+    def _unreachable(self, client: Client, why: str) -> None:
+        if client is self._client:
+            self._say("broker_away", f"{self.address} cannot be reached ({why}); trying on")
+
+    def _disconnected(self, client: Client, reason: ReasonCode) -> None:
+        if client is not self._client:
+            return
+        was_connected, self.connected = self.connected, False
+        answered, self._answered = self._answered, False
+        if was_connected:
+            self._say("broker_lost", f"the connection to {self.address} was lost: {_plain(reason)}")
+            if self.protocol != MQTT_5:
+                self._speak(MQTT_5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
+        elif not answered:
+            self._try_the_other_protocol()
+
+    def _try_the_other_protocol(self) -> None:
+        """Some old brokers close the connection on MQTT 5 without a word: try 3.1.1 at once.
+
+        A broker that is just going down does the same, so the two take turns.
+        """
+        self._silent_refusals += 1
+        if self.protocol == MQTT_5:
+            self._speak(MQTT_3_1_1, after_s=0)
+        else:
+            pause_s = min(2.0 ** (self._silent_refusals // 2), LONGEST_RETRY_S)
+            self._speak(MQTT_5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
+
+    def _speak(self, protocol: int, *, after_s: float) -> None:
+        """Begin anew in another protocol, with a client that knows of no message."""
+        old, self._client = self._client, None
+        self.protocol = protocol
+        self._on_replaced()
+        if old is not None:
+            old.disconnect()
+            self._loop.run_in_executor(None, old.loop_stop)
+        self._loop.call_later(after_s, self._connect)
+
+    def _published(self, client: Client, number: int) -> None:
+        if client is self._client:
+            self._on_published(number)
+
+    def _say(self, event: str, sentence: str) -> None:
+        """Tell a thing once, however often it is tried again."""
+        if sentence != self._said:
+            self._said = sentence
+            self._on_event(event, sentence)
+
+    # And here: paho's own thread, which hands it over.
+
+    def _hand_over(self, callback: Callable[..., None], *values: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *values)
+        except RuntimeError:
+            return  # the event loop has ended; so shall we
+
+    def _paho_connected(
+        self,
+        client: Client,
+        _userdata: Any,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._hand_over(self._connected, client, reason)
+
+    def _paho_message(self, client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        if len(message.payload) > LARGEST_RECEIVED or not self._unread.acquire(blocking=False):
+            return
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._unread.release()
+            return  # no topic of ours
+        asked = message.properties
+        received = Received(
+            topic,
+            bytes(message.payload),
+            message.qos,
+            bool(message.retain),
+            getattr(asked, "ResponseTopic", None),
+            getattr(asked, "CorrelationData", None),
+        )
+        self._hand_over(self._received, client, received)
+
+    def _paho_unreachable(self, client: Client, _userdata: Any) -> None:
+        host, port = self._access.host, self._access.port
+        self._hand_over(self._unreachable, client, _why_unreachable(host, port))
+
+    def _paho_disconnected(
+        self,
+        client: Client,
+        _userdata: Any,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._hand_over(self._disconnected, client, reason)
+
+    def _paho_published(
+        self,
+        client: Client,
+        _userdata: Any,
+        number: int,
+        _reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._hand_over(self._published, client, number)
+
+
+def _connect_properties() -> Properties:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = LARGEST_RECEIVED
+    return properties
+
+
+def _answer_properties(correlation: bytes) -> Properties:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.CorrelationData = correlation
+    return properties
+
+
+def _matches(topic_filter: str, topic: str) -> bool:
+    from paho.mqtt.client import topic_matches_sub
+
+    return topic_matches_sub(topic_filter, topic)
+
+
+def _why_unreachable(host: str, port: int) -> str:
+    """Try it once more, to hear what paho does not hand on: a wrong name, a closed port."""
+    try:
+        socket.create_connection((host, port), timeout=REASON_LIMIT_S).close()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "now somebody answers"
+
+
+def _plain(reason: ReasonCode) -> str:
+    text = str(reason)
+    hints = {
+        "Not authorized": "not authorized; see `mqtt.username` and `mqtt.password`",
+        "Bad user name or password": "bad user name or password; see `mqtt.username` and "
+        "`mqtt.password`",
+        "Unspecified error": "the network broke, or the broker ended",
+    }
+    return hints.get(text, text.lower())
+
+
+def _wait_for_publish(said: Any, timeout_s: float) -> None:
+    try:
+        said.wait_for_publish(timeout_s)
+    except (RuntimeError, ValueError):
+        return  # the connection broke meanwhile: the will says it for us

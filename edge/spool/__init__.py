@@ -1,0 +1,1 @@
+"""What was accepted and has not arrived yet: in a tmpfs, and on disk when it takes long."""
