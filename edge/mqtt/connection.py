@@ -8,7 +8,13 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edge.mqtt.client import MQTT_3_1_1, MQTT_5, new_client
+from edge.mqtt.client import (
+    LARGEST_RECEIVED,
+    MQTT_3_1_1,
+    MQTT_5,
+    connect_properties,
+    new_client,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +29,6 @@ GOODBYE_S = 2.0
 REASON_LIMIT_S = 5.0
 LONGEST_RETRY_S = 30
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
-LARGEST_RECEIVED = 262_144  # bytes of a packet; an MQTT 5 broker keeps larger ones to itself
 MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
 
 
@@ -109,7 +114,7 @@ class Connection:
         client.on_message = self._paho_message
         self._client = client
         host, port = self._access.host, self._access.port
-        properties = _connect_properties() if self.protocol == MQTT_5 else None
+        properties = connect_properties(self.protocol)
         client.connect_async(host, port, keepalive=self._keepalive_s, properties=properties)
         client.loop_start()
 
@@ -296,15 +301,6 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         self._hand_over(self._published, client, number)
-
-
-def _connect_properties() -> Properties:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = LARGEST_RECEIVED
-    return properties
 
 
 def _answer_properties(correlation: bytes) -> Properties:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import EdgeError
-from edge.mqtt.client import MQTT_3_1_1, MQTT_5, new_client
+from edge.mqtt.client import MQTT_3_1_1, MQTT_5, connect_properties, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,6 @@ KEEPALIVE_S = 30
 ANSWER_S = 10.0  # a broker that says nothing for so long is none
 STEP_S = 0.2  # an end that is asked for is seen within this time
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
-LARGEST_PACKET = (1 << 18) + 1024  # an MQTT 5 broker keeps larger ones to itself
 
 
 class Listening:
@@ -107,7 +106,7 @@ class Listening:
         client.on_message = self._on_message
         self._refused = self._was_there = False
         host, port = self._access.host, self._access.port
-        properties = _connect_properties() if protocol == MQTT_5 else None
+        properties = connect_properties(protocol)
         try:
             client.connect(host, port, keepalive=KEEPALIVE_S, properties=properties)
         except (OSError, ValueError) as error:  # a host name may be none
@@ -177,12 +176,3 @@ class Listening:
         except UnicodeDecodeError:
             return  # no topic of ours
         self._take(topic, bytes(message.payload), bool(message.retain))
-
-
-def _connect_properties() -> Properties:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = LARGEST_PACKET
-    return properties

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client
@@ -14,9 +16,12 @@ from edge.latency.histogram import Histogram
 from edge.messages import STAGES, Event, Metrics, Percentiles, status_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
 SECOND_NS = 10**9
+REPEATED_S = 0.2
 AT = "2026-11-25T08:00:00.000Z"
 
 
@@ -29,7 +34,7 @@ class SimulatedDevice:
         self.boot = f"boot of {name}"
         self.samples_us: list[int] = []
         """Every latency it has reported, over all its time."""
-        self._random = random.Random(f"{seed} {name}")
+        self._random = random.Random(f"{seed} {name}")  # noqa: S311
         self._now_ns = 0
         self._figures = Figures(100, now_ns=0)
         self._median_us = self._random.uniform(5_000, 50_000)
@@ -77,19 +82,17 @@ class SimulatedDevice:
             acknowledged_ms=nothing,
             cache=None,
             sources=None,
-            **(
-                {
-                    "rung": 0,
-                    "rung_name": "full",
-                    "ladder": None,
-                    "rss_bytes": 50_000_000,
-                    "supervisor_rss_bytes": 40_000_000,
-                    "waiting": 0,
-                    "undelivered_total": 0,
-                }
-                | fields
-            ),
+            rung=0,
+            rung_name="full",
+            ladder=None,
+            rss_bytes=50_000_000,
+            supervisor_rss_bytes=40_000_000,
+            temperature_c=None,
+            waiting=0,
+            spooled=0,
+            undelivered_total=0,
         )
+        message = replace(message, **fields)
         return message.topic(self.base), message.to_json()
 
     def event(self, sequence: int, message: str, pipeline: str = "main") -> tuple[str, bytes]:
@@ -98,6 +101,7 @@ class SimulatedDevice:
             device=self.name,
             boot=self.boot,
             pipeline=pipeline,
+            sequence=sequence,
             at=AT,
             clock_synced=True,
             event="deadline_missed",
@@ -120,6 +124,8 @@ class Crowd:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self._client = Client(CallbackAPIVersion.VERSION2)
@@ -129,6 +135,9 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -136,8 +145,19 @@ class Crowd:
         """Publish a message and wait until it has left us, with QoS 1 until the broker has it."""
         self._client.publish(topic, payload, qos, retain).wait_for_publish(PATIENCE_S)
 
-    def say_all(self, messages: list[tuple[str, bytes | str]], *, retain: bool = False) -> None:
+    def say_all(self, messages: Sequence[tuple[str, bytes | str]], *, retain: bool = False) -> None:
         """Publish many, and wait for the last."""
         said = [self._client.publish(topic, payload, 1, retain) for topic, payload in messages]
         for each in said:
             each.wait_for_publish(PATIENCE_S)
+
+    def repeat(self, messages: list[tuple[str, bytes]]) -> None:
+        """Publish these several times a second until the end."""
+
+        def talk() -> None:
+            while not self._ended.wait(REPEATED_S):
+                for topic, payload in messages:
+                    self._client.publish(topic, payload, 0)
+
+        self._threads.append(threading.Thread(target=talk))
+        self._threads[-1].start()
