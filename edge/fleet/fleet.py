@@ -98,9 +98,11 @@ class Fleet:
     def topics(self) -> list[tuple[str, int]]:
         """What to subscribe to, with the QoS: all but the predictions.
 
-        Statuses come first, so that the devices are there before what they say.
+        Statuses come first, so that the devices are there before what they say. All that is
+        retained comes at once, and with QoS 1 a broker keeps but so many messages for a client
+        (mosquitto: 1,000) and drops the others.
         """
-        kinds = [("+/status", 1), ("+/info", 1), ("+/events", 1), ("+/+/events", 1)]
+        kinds = [("+/status", 0), ("+/info", 0), ("+/events", 1), ("+/+/events", 1)]
         kinds += [("+/+/metrics", 0)]
         return [(f"{base}/{kind}", qos) for kind, qos in kinds for base in reversed(self.bases)]
 

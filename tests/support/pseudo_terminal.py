@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -19,12 +18,17 @@ from typing import TYPE_CHECKING
 from parties import PATIENCE_S
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
 
     from typing_extensions import Self
 
 HOME = b"\x1b[H"  # a screen begins here
 ESCAPE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+OWN_TERMINAL = (  # so that Ctrl-C and a new size reach the command as signals
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"  # the alternate screen, by xterm's words
 
 
@@ -37,7 +41,7 @@ class PseudoTerminal:
         self.attributes = termios.tcgetattr(self._theirs)
         self.written = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge", *arguments],
+            [sys.executable, "-c", OWN_TERMINAL, sys.executable, "-m", "edge", *arguments],
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
@@ -63,7 +67,7 @@ class PseudoTerminal:
         self.process.send_signal(number)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the terminal's size; a window's manager sends SIGWINCH then."""
+        """Change the terminal's size."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     @property
