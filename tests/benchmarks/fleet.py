@@ -21,12 +21,13 @@ import time
 from itertools import cycle
 from pathlib import Path
 
-from edge.supervisor.memory import rss_bytes
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from parties import Mosquitto
 from pseudo_terminal import PseudoTerminal
 from simulated_fleet import Crowd, SimulatedDevice, pooled
+
+from edge.supervisor.memory import rss_bytes
 
 SYS_EVERY_S = 1
 DROPPED = "$SYS/broker/publish/messages/dropped"
