@@ -25,6 +25,8 @@ class Message:
     topic_name: ClassVar[str]
     qos: ClassVar[int] = 1
     retain: ClassVar[bool] = False
+    received: ClassVar[bool] = False
+    """Whether others say it to the daemon, not the daemon to others."""
 
     device: str
     boot: str
@@ -305,12 +307,15 @@ EventName = Literal[
     "reload_failed",
     "broker_connected",
     "twin_found",
+    "sink_failed",
+    "sink_back",
     "spool_found",
     "spool_started",
     "spool_drained",
     "spool_failed",
     "spool_set_aside",
     "messages_dropped",
+    "certificate_expiring",
 ]
 
 

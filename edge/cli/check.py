@@ -9,6 +9,7 @@ from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.config.device import Device
     from edge.config.pipeline import Pipeline
     from edge.config.problems import Place
 
@@ -27,17 +28,25 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Print what is wrong, all of it, or what the pipelines are."""
-    from edge.config.load import load, read_document, read_password
+    import time
+
+    from edge.config.load import broker_access, load, read_document
     from edge.config.problems import Problem, in_lines
 
     device = load(args.config)
     document = read_document(args.config)
     found: list[tuple[Place, str]] = []
+    described: list[str] = []
+    notes: list[str] = []
     try:
-        read_password(device.mqtt)
+        access = broker_access(device.mqtt)
     except ConfigError as error:
-        found.append((("mqtt", "password_file"), str(error).partition(": ")[2]))
-    described = []
+        field, _, what = str(error).partition(": ")
+        found.append((tuple(field.split(".")), what))
+    else:
+        ends = [certificate.warning(time.time()) for certificate in access.certificates]
+        notes = [*access.remarks, *filter(None, ends)]
+    found += _missing_folders(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
@@ -54,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
-    print("\n".join(described))
+    described += [f"sink {sink.type}: {sink.place}" for sink in device.sinks]
+    print("\n".join([*described, *(f"note: {note}" for note in notes)]))
     return 0
 
 
@@ -68,6 +78,15 @@ def _to_try(name: str, pipeline: "Pipeline") -> "Iterator[tuple[Place, str, Pipe
         rung = pipeline.ladder.rungs[index] if pipeline.ladder else None
         if rung is not None and (rung.model or rung.cache):
             yield ("ladder", "rungs", index), f"  rung {rung.name}", options
+
+
+def _missing_folders(device: "Device") -> "Iterator[tuple[Place, str]]":
+    """Tell which sinks have no folder to write to."""
+    for index, sink in enumerate(device.sinks):
+        try:
+            sink.verify()
+        except EdgeError as error:
+            yield ("sinks", index, "path"), str(error)
 
 
 def _missing_sources(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":

@@ -9,8 +9,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edge.cli.broker_options import access_from, add_broker_options
-from edge.errors import ConfigError
+from edge.cli.broker_options import access_from, add_broker_options, in_options
+from edge.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
     import argparse
@@ -90,12 +90,15 @@ def run(args: argparse.Namespace) -> int:
 
     listening = Listening(access, fleet.topics, take)
     watch = Watch(Overview(fleet), listening, lock, access.address, Order.of(args.sort))
-    with listening:
-        if args.once:
-            watch.wait(args.wait)
-            watch.print_json() if args.json else watch.print_table()
-        else:
-            watch.show()
+    try:
+        with listening:
+            if args.once:
+                watch.wait(args.wait)
+                watch.print_json() if args.json else watch.print_table()
+            else:
+                watch.show()
+    except EdgeError as error:
+        raise EdgeError(in_options(str(error))) from None
     return 0
 
 
@@ -134,6 +137,11 @@ class Watch:
         self._address = address
         self._order = order
 
+    @property
+    def _trouble(self) -> str:
+        """What is wrong with the connection, in a sentence about our own options."""
+        return in_options(self._listening.trouble)
+
     def wait(self, at_most_s: float) -> None:
         """Wait until every device that is online has reported, so long at most."""
         fleet = self._overview.fleet
@@ -169,7 +177,7 @@ class Watch:
         cells = [[column.cell(row).plain for column in COLUMNS] for _, row in rows]
         words = frozenset(column.title for column in COLUMNS if column.words)
         show_table(Table([column.title for column in COLUMNS], cells, left=words), "text")
-        for line in filter(None, (left_out(whole), self._listening.trouble)):
+        for line in filter(None, (left_out(whole), self._trouble)):
             print(f"edge top: {line}", file=sys.stderr)
 
     def print_json(self) -> None:
@@ -182,7 +190,7 @@ class Watch:
             "broker": self._address,
             "base_topics": fleet.bases,
             "over": fleet.over,
-            "trouble": self._listening.trouble or None,
+            "trouble": self._trouble or None,
             "fleet": asdict(whole),
             "devices": devices,
         }
@@ -218,8 +226,7 @@ class Watch:
                     if time.monotonic() >= due_s:
                         screen.look(self._listening.listened_s)
                         due_s = time.monotonic() + EVERY_S  # a slow machine rests as long, too
-                    trouble = self._listening.trouble
-                    view = screen.render(height=console.height, trouble=trouble)
+                    view = screen.render(height=console.height, trouble=self._trouble)
                 live.update(view, refresh=True)
                 for key in keyboard.keys(max(due_s - time.monotonic(), 0)):
                     screen.press(key)

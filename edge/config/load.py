@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from edge.config.device import Device
 from edge.config.ladder import ladder_problems
-from edge.config.mqtt import DEFAULT_PORT
+from edge.config.mqtt import Tls, broker_place
 from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
 from edge.config.reference import (
     Alternative,
@@ -21,6 +20,8 @@ from edge.config.reference import (
     origin,
     plugins,
 )
+from edge.config.secret_file import open_to_all, read_secret
+from edge.config.tls import tls_access
 from edge.config.yaml_file import MAX_BYTES, parse_yaml
 from edge.errors import ConfigError
 from edge.mqtt.access import Access
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from edge.config.mqtt import Mqtt
 
-LONGEST_PASSWORD = 65_535  # bytes, the limit of MQTT
-
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     """Read a device YAML. Raises ConfigError with one problem a line, all of them."""
@@ -42,6 +41,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
         found += _ladders(device, document)
+        found += _sinks(device, document)
     except ValidationError as error:
         told = {problem.place for problem in found}
         found += [p for p in model_problems(error, document) if p.place not in told]
@@ -63,36 +63,24 @@ def broker_access(mqtt: Mqtt, broker: str | None = None) -> Access:
 
     Raises ConfigError.
     """
-    url = urlsplit(broker or mqtt.broker)
-    return Access(
-        url.hostname or "127.0.0.1",
-        url.port or DEFAULT_PORT,
-        username=mqtt.username,
-        password=read_password(mqtt),
-    )
+    host, port, encrypted = broker_place(broker or mqtt.broker)
+    password = read_password(mqtt)
+    remarks = []
+    if password is not None and not encrypted and not _here(host):
+        remarks.append(f"the password goes to {host} in clear: `mqtts://` would encrypt it")
+    if mqtt.password_file is not None and open_to_all(mqtt.password_file):
+        remarks.append("mqtt.password_file: every user of this machine can read it: `chmod 600`")
+    access = Access(host, port, mqtt.username, password, remarks=tuple(remarks))
+    return tls_access(access, mqtt.tls or Tls()) if encrypted else access
 
 
 def read_password(mqtt: Mqtt) -> str | None:
     """Return the broker's password, from where the YAML says. Raises ConfigError."""
-    if mqtt.password is not None:
-        return mqtt.password.get_secret_value()
-    if mqtt.password_file is None:
-        return None
-    field = "mqtt.password_file"  # the path is not told: somebody may put the password there
-    try:
-        with mqtt.password_file.open("rb") as file:
-            password = file.read(LONGEST_PASSWORD + 3).decode()
-    except UnicodeDecodeError:
-        raise ConfigError(f"{field}: holds no text in UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no path"
-        raise ConfigError(f"{field}: the file cannot be read: {reason}") from None
-    password = password.removesuffix("\n").removesuffix("\r")
-    if not password:
-        raise ConfigError(f"{field}: the file is empty")
-    if len(password.encode()) > LONGEST_PASSWORD:
-        raise ConfigError(f"{field}: is longer than a password can be ({LONGEST_PASSWORD} bytes)")
-    return password
+    return read_secret(mqtt.password, mqtt.password_file, "mqtt.password_file")
+
+
+def _here(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _content(path: Path, most: int) -> bytes:
@@ -131,6 +119,16 @@ def _ladders(device: Device, document: Document) -> Iterator[Problem]:
         for where, text in ladder_problems(pipeline):
             place: Place = ("pipelines", name, *where)
             yield Problem(document.line_of(place), place, text)
+
+
+def _sinks(device: Device, document: Document) -> Iterator[Problem]:
+    """Find sinks that would write over one another."""
+    taken: dict[str, int] = {}
+    for index, sink in enumerate(device.sinks):
+        first = taken.setdefault(sink.place, index)
+        if first != index:
+            text = f"goes to {sink.place}, where sinks[{first}] goes already"
+            yield Problem(document.line_of(("sinks", index)), ("sinks", index), text)
 
 
 def _homeless(document: Document) -> Iterator[Problem]:

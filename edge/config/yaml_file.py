@@ -22,7 +22,9 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000  # with aliases expanded: what a billion laughs is stopped by
 MAX_DEPTH = 50
 MAX_DIGITS = 300  # longer is no number anybody means, and Python refuses 4300
-NEVER_IN_CLEAR: frozenset[Place] = frozenset({("mqtt", "password")})
+NEVER_IN_CLEAR: frozenset[Place] = frozenset(
+    {("mqtt", "password"), ("mqtt", "tls", "key_password")}
+)
 
 CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -63,6 +65,8 @@ class _Node:
     size: int = 1
     depth: int = 1
     variables: tuple[str, ...] = ()
+    all_variables: bool = False
+    """Whether nothing of it stands in the file itself."""
     unsure: bool = False
 
     def hold(self, child: _Node) -> None:
@@ -114,7 +118,7 @@ class _Composer:
         if isinstance(node.value, dict):
             found.lines.update({(*place, k): line for k, (line, _) in node.value.items()})
             return {k: self._spread(child, (*place, k)) for k, (_, child) in node.value.items()}
-        in_clear = not node.variables and not node.unsure and node.value is not None
+        in_clear = not node.all_variables and not node.unsure and node.value is not None
         if in_clear and place in NEVER_IN_CLEAR:
             found.unsure.add(place)
             text = "must not stand in the file in clear: write ${NAME} and set it in the "
@@ -244,6 +248,7 @@ class _Composer:
                 pieces.append(self._environ[name])
                 self._found.secrets.add(self._environ[name])
         pieces.append(node.value[at:])
+        node.all_variables = bool(used) and VARIABLE.sub("", node.value) == ""
         if sum(map(len, pieces)) > MAX_BYTES:
             problems.append("is longer than 1 MiB with what the environment holds")
         elif not problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ Decoder = Callable[[Sequence["NDArray[Any]"]], list[Prediction]]
 
 class DecoderOptions(Options, abc.ABC):
     """What all decoders have in common; each says its own `type`."""
+
+    prediction: ClassVar[Any]
+    """A TypedDict of what each of its predictions holds."""
 
     type: str = Field(description="Kind of decoder.")
 

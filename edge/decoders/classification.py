@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from edge.decoders.base import Decoder, DecoderOptions, Prediction
 from edge.errors import DecodeError
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
 WIDER = {"uint8": "int16", "int8": "int16", "int16": "int32", "int32": "int64"}
 
 
+class ClassScore(TypedDict):
+    """A prediction of `classification`."""
+
+    label: str
+    """The class's name; its index where the pipeline has no labels."""
+    index: int
+    score: float
+    """In the model's real units."""
+
+
 class ClassificationOptions(DecoderOptions):
     """One score a class."""
+
+    prediction = ClassScore
 
     type: Literal["classification"] = Field(description="One score a class, best first.")
     top_k: int = Field(default=1, ge=1, le=1000, description="How many classes at most.")

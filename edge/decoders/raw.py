@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from edge.decoders.base import Decoder, DecoderOptions, Prediction
 from edge.errors import DecodeError
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
     from edge.tensors import TensorSpec
 
 
+class RawOutput(TypedDict):
+    """A prediction of `raw`: one output tensor."""
+
+    output: str
+    """The tensor's name in the model."""
+    shape: list[int]
+    values: list[float | bool | None]
+    """Flat, in C order, in real units; null where one is not finite."""
+
+
 class RawOptions(DecoderOptions):
     """The output tensors as numbers."""
+
+    prediction = RawOutput
 
     type: Literal["raw"] = Field(description="The output tensors as numbers.")
     max_values: int = Field(

@@ -135,6 +135,11 @@ class Histogram:
         # Rounded, because 1000 * (100 - 99.9) is 99.99999999999432.
         return None if round(self.count * (100 - q), 6) < 100 else self.percentile(q)  # noqa: PLR2004
 
+    def counts_up_to(self, bounds: Iterable[int]) -> list[int]:
+        """How many values were at most each of the bounds, as far as a counter tells."""
+        counted = [(self._highest(index), count) for index, count in self._counts.items()]
+        return [sum(count for value, count in counted if value <= bound) for bound in bounds]
+
     def merge(self, other: "Histogram") -> None:
         """Add what `other` recorded; the result is as if one histogram had recorded it all."""
         if self.parameters != other.parameters:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
+import ssl
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edge.mqtt.certificates import from_der
 from edge.mqtt.client import (
     LARGEST_RECEIVED,
     MQTT_3_1_1,
@@ -15,6 +17,7 @@ from edge.mqtt.client import (
     connect_properties,
     new_client,
 )
+from edge.mqtt.reasons import why_closed, why_lost, why_not_taken, why_refused, why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +27,14 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.mqtt.access import Access
+    from edge.mqtt.certificates import Certificate
+    from edge.mqtt.reasons import Reason
 
 GOODBYE_S = 2.0
-REASON_LIMIT_S = 5.0
 LONGEST_RETRY_S = 30
+RETRY_S = (0.5, 1.5)  # by chance: a fleet that lost its broker must not come back in one stroke
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
+MOST_TOLD = 20
 MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
 
 
@@ -67,7 +73,8 @@ class Connection:
     ) -> None:
         """`will` is a retained (topic, payload) that the broker publishes when we are gone.
 
-        `on_event` hears (event, sentence): connected, lost, refused. `on_published` hears the
+        `on_event` hears (event, sentence): connected, lost, away, refused, untrusted; each
+        sentence once until there is a connection again. `on_published` hears the
         number of a message that the broker has; after `on_replaced` no number counts any more
         that was given before.
         """
@@ -84,7 +91,8 @@ class Connection:
         self._silent_refusals = 0
         self._answered = False
         self._stopped = False
-        self._said = ""
+        self._told: set[str] = set()
+        self._broker_certificate: Certificate | None = None
         self._unread = threading.Semaphore(MOST_UNREAD)
         self.protocol = MQTT_5
         self.connected = False
@@ -93,6 +101,12 @@ class Connection:
     def address(self) -> str:
         """The broker, as a log names it."""
         return self._access.address
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """All whose end is the end of this connection: ours, our CAs', the broker's."""
+        others = [self._broker_certificate] if self._broker_certificate else []
+        return [*self._access.certificates, *others]
 
     def start(self) -> None:
         """Begin to connect, and go on trying; returns at once."""
@@ -105,12 +119,12 @@ class Connection:
         client = new_client(self._access, self._client_id, protocol=self.protocol)
         topic, payload = self._will
         client.will_set(topic, payload, qos=1, retain=True)
-        # A fleet that lost its broker must not come back in one stroke.
-        client.reconnect_delay_set(random.uniform(0.5, 1.5), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
+        client.reconnect_delay_set(random.uniform(*RETRY_S), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
         client.on_connect = self._paho_connected
         client.on_connect_fail = self._paho_unreachable
         client.on_disconnect = self._paho_disconnected
         client.on_publish = self._paho_published
+        client.on_subscribe = self._paho_subscribed
         client.on_message = self._paho_message
         self._client = client
         host, port = self._access.host, self._access.port
@@ -167,7 +181,9 @@ class Connection:
 
     # From here on: what happened, in the event loop's thread.
 
-    def _connected(self, client: Client, reason: ReasonCode) -> None:
+    def _connected(
+        self, client: Client, reason: ReasonCode, certificate: Certificate | None
+    ) -> None:
         if client is not self._client:
             return
         self._answered = True
@@ -175,10 +191,12 @@ class Connection:
             self._speak(MQTT_3_1_1, after_s=0)
             return
         if reason.is_failure:
-            self._say("broker_refused", f"{self.address} refuses us: {_plain(reason)}")
+            self._tell(why_refused(reason, self._access))
             return
         self.connected = True
-        self._silent_refusals, self._said = 0, ""
+        self._broker_certificate = certificate
+        self._silent_refusals = 0
+        self._told.clear()
         for topic_filter, (_, qos) in self._subscriptions.items():
             client.subscribe(topic_filter, qos)
         self._on_connected()
@@ -193,9 +211,9 @@ class Connection:
             if _matches(topic_filter, message.topic):
                 handler(message)
 
-    def _unreachable(self, client: Client, why: str) -> None:
+    def _unreachable(self, client: Client, reason: Reason) -> None:
         if client is self._client:
-            self._say("broker_away", f"{self.address} cannot be reached ({why}); trying on")
+            self._tell(reason)
 
     def _disconnected(self, client: Client, reason: ReasonCode) -> None:
         if client is not self._client:
@@ -203,21 +221,23 @@ class Connection:
         was_connected, self.connected = self.connected, False
         answered, self._answered = self._answered, False
         if was_connected:
-            self._say("broker_lost", f"the connection to {self.address} was lost: {_plain(reason)}")
+            self._tell(why_lost(reason, self._access))
             if self.protocol != MQTT_5:
-                self._speak(MQTT_5, after_s=random.uniform(0.5, 1.5))  # noqa: S311
+                self._speak(MQTT_5, after_s=random.uniform(*RETRY_S))  # noqa: S311
         elif not answered:
             self._try_the_other_protocol()
 
     def _try_the_other_protocol(self) -> None:
         """Some old brokers close the connection on MQTT 5 without a word: try 3.1.1 at once.
 
-        A broker that is just going down does the same, so the two take turns.
+        A broker that is just going down does the same, so the two take turns; where neither is
+        answered, TLS may be what stands between us.
         """
         self._silent_refusals += 1
         if self.protocol == MQTT_5:
             self._speak(MQTT_3_1_1, after_s=0)
         else:
+            self._loop.run_in_executor(None, self._ask_why_closed)
             pause_s = min(2.0 ** (self._silent_refusals // 2), LONGEST_RETRY_S)
             self._speak(MQTT_5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
 
@@ -231,17 +251,31 @@ class Connection:
             self._loop.run_in_executor(None, old.loop_stop)
         self._loop.call_later(after_s, self._connect)
 
-    def _published(self, client: Client, number: int) -> None:
+    def _published(self, client: Client, number: int, reason: ReasonCode) -> None:
         if client is self._client:
+            if reason.is_failure:
+                self._tell(why_not_taken("a message", reason, self._access))
             self._on_published(number)
 
-    def _say(self, event: str, sentence: str) -> None:
-        """Tell a thing once, however often it is tried again."""
-        if sentence != self._said:
-            self._said = sentence
-            self._on_event(event, sentence)
+    def _subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
+        for reason in reasons:
+            if reason.is_failure and client is self._client:
+                self._tell(why_not_taken("a subscription", reason, self._access))
 
-    # And here: paho's own thread, which hands it over.
+    def _still_closed(self, reason: Reason) -> None:
+        if self._silent_refusals and not self._stopped:
+            self._tell(reason)
+
+    def _tell(self, reason: Reason) -> None:
+        """Tell a thing once, however often it is tried again."""
+        if reason.sentence not in self._told:
+            if len(self._told) >= MOST_TOLD:
+                self._told.clear()
+            self._told.add(reason.sentence)
+            trying = "" if self.connected else "; trying on"
+            self._on_event(reason.event, f"{reason.sentence}{trying}")
+
+    # And here: other threads, paho's own above all, which hand it over.
 
     def _hand_over(self, callback: Callable[..., None], *values: object) -> None:
         try:
@@ -257,7 +291,7 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        self._hand_over(self._connected, client, reason)
+        self._hand_over(self._connected, client, reason, _certificate_of(client.socket()))
 
     def _paho_message(self, client: Client, _userdata: Any, message: MQTTMessage) -> None:
         if len(message.payload) > LARGEST_RECEIVED or not self._unread.acquire(blocking=False):
@@ -279,8 +313,11 @@ class Connection:
         self._hand_over(self._received, client, received)
 
     def _paho_unreachable(self, client: Client, _userdata: Any) -> None:
-        host, port = self._access.host, self._access.port
-        self._hand_over(self._unreachable, client, _why_unreachable(host, port))
+        error = sys.exc_info()[1]  # paho calls this where it handles what connecting raised
+        self._hand_over(self._unreachable, client, why_unreachable(error, self._access))
+
+    def _ask_why_closed(self) -> None:
+        self._hand_over(self._still_closed, why_closed(self._access))
 
     def _paho_disconnected(
         self,
@@ -297,10 +334,20 @@ class Connection:
         client: Client,
         _userdata: Any,
         number: int,
-        _reason: ReasonCode,
+        reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        self._hand_over(self._published, client, number)
+        self._hand_over(self._published, client, number, reason)
+
+    def _paho_subscribed(
+        self,
+        client: Client,
+        _userdata: Any,
+        _number: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self._hand_over(self._subscribed, client, reasons)
 
 
 def _answer_properties(correlation: bytes) -> Properties:
@@ -318,24 +365,15 @@ def _matches(topic_filter: str, topic: str) -> bool:
     return topic_matches_sub(topic_filter, topic)
 
 
-def _why_unreachable(host: str, port: int) -> str:
-    """Try it once more, to hear what paho does not hand on: a wrong name, a closed port."""
+def _certificate_of(sock: Any) -> Certificate | None:
+    """Return the broker's certificate, where there is one."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
     try:
-        socket.create_connection((host, port), timeout=REASON_LIMIT_S).close()
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return "now somebody answers"
-
-
-def _plain(reason: ReasonCode) -> str:
-    text = str(reason)
-    hints = {
-        "Not authorized": "not authorized; see `mqtt.username` and `mqtt.password`",
-        "Bad user name or password": "bad user name or password; see `mqtt.username` and "
-        "`mqtt.password`",
-        "Unspecified error": "the network broke, or the broker ended",
-    }
-    return hints.get(text, text.lower())
+        der = sock.getpeercert(binary_form=True)
+        return from_der(der, "the broker's certificate") if der else None
+    except (OSError, ValueError):
+        return None  # the connection is gone already
 
 
 def _wait_for_publish(said: Any, timeout_s: float) -> None:

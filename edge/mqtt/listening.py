@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import EdgeError
 from edge.mqtt.client import MQTT_3_1_1, MQTT_5, connect_properties, new_client
+from edge.mqtt.reasons import why_lost, why_not_taken, why_refused, why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,8 +111,7 @@ class Listening:
         try:
             client.connect(host, port, keepalive=KEEPALIVE_S, properties=properties)
         except (OSError, ValueError) as error:  # a host name may be none
-            why = getattr(error, "strerror", None) or str(error)
-            self.trouble = f"{self._access.address} cannot be reached ({why.lower()})"
+            self.trouble = why_unreachable(error, self._access).sentence
             return False
         patience = time.monotonic() + ANSWER_S
         while client.loop(STEP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and not self._stopped.is_set():
@@ -134,7 +134,7 @@ class Listening:
     ) -> None:
         if reason.is_failure:
             self._refused = True
-            self.trouble = f"{self._access.address} refuses us: {str(reason).lower()}"
+            self.trouble = why_refused(reason, self._access).sentence
             return
         self._to_confirm = {
             client.subscribe(topic_filter, qos)[1]: topic_filter
@@ -151,9 +151,10 @@ class Listening:
         _properties: Properties | None,
     ) -> None:
         topic_filter = self._to_confirm.pop(number, "")
-        if any(reason.is_failure for reason in reasons):
-            why = ", ".join(str(reason).lower() for reason in reasons)
-            self.trouble = f"{self._access.address} lets us not read {topic_filter}: {why}"
+        for reason in reasons:
+            if reason.is_failure:
+                what = f"a subscription to {topic_filter}"
+                self.trouble = why_not_taken(what, reason, self._access).sentence
         if not self._to_confirm:
             self._clock = (self.listened_s, time.monotonic())
             self._was_there = True
@@ -168,7 +169,7 @@ class Listening:
         _properties: Properties | None,
     ) -> None:
         if not self._refused and not self._stopped.is_set():
-            self.trouble = f"the connection to {self._access.address} was lost ({reason})".lower()
+            self.trouble = why_lost(reason, self._access).sentence
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edge.config.device import Device
+    from edge.mqtt.access import Access
 
 STOP_LIMIT_S = 5.0
 DELIVERY_LIMIT_S = 15.0
@@ -93,7 +94,7 @@ class Daemon:
 
     async def _run(self) -> int:
         self._spool = self._new_spool(self._device)
-        self._outlet = self._new_outlet(self._device, self._spool)
+        self._outlet = self._new_outlet(self._device, self._access_to(self._device), self._spool)
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
@@ -118,16 +119,19 @@ class Daemon:
         spool.open()
         return spool
 
-    def _new_outlet(self, device: Device, spool: Spool) -> Outlet:
+    def _access_to(self, device: Device) -> Access:
         """Return the way to the broker of this configuration, starting an embedded one."""
         broker = self._broker or device.mqtt.broker
         if port := embedded_port(broker):
             if port not in self._embedded:
                 self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
             broker = self._embedded[port].url
+        return broker_access(device.mqtt, broker)
+
+    def _new_outlet(self, device: Device, access: Access, spool: Spool) -> Outlet:
         return Outlet(
             device,
-            access=broker_access(device.mqtt, broker),
+            access=access,
             boot=self._boot,
             spool=spool,
             sequence=self._event_sequence,
@@ -238,6 +242,7 @@ class Daemon:
 
     def _report(self) -> None:
         self._outlet.clock_synced = clock.synced()
+        self._outlet.tell_of_certificates()
         for pipeline in self._pipelines.values():
             self._outlet.send(pipeline.metrics())
         notify(f"STATUS={self._status()}")
@@ -306,13 +311,17 @@ class Daemon:
             self._stop_when_all_ended()
 
     def _outlet_for(self, device: Device) -> Outlet:
-        """Return the outlet that fits a configuration: the present one where nothing changed."""
-        old = self._device
+        """Return the outlet that fits a configuration: the present one where nothing changed.
+
+        Passwords and certificates may have changed where the YAML did not.
+        """
+        old, access = self._device, self._access_to(device)
         same = (device.mqtt, device.sinks, device.device) == (old.mqtt, old.sinks, old.device)
-        if same:
+        if same and access == self._outlet.access:
             return self._outlet
         renamed = device.device != old.device
-        return self._new_outlet(device, self._new_spool(device) if renamed else self._spool)
+        spool = self._new_spool(device) if renamed else self._spool
+        return self._new_outlet(device, access, spool)
 
     async def _change_to(self, device: Device, outlet: Outlet) -> None:
         self._device = device

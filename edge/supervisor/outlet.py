@@ -1,22 +1,24 @@
-"""Where everything the daemon says leaves it: the log, and the broker."""
+"""Where everything the daemon says leaves it: the log, the broker, and the sinks beside it."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, get_args
 
-from edge.errors import SinkError
 from edge.messages import Event, EventName, Message
 from edge.sinks.mqtt import MqttSink
 from edge.supervisor import clock
 from edge.supervisor.identity import client_id
 from edge.supervisor.log import log
+from edge.supervisor.watched_sink import WatchedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edge.config.device import Device
     from edge.mqtt.access import Access
+    from edge.mqtt.certificates import Certificate
     from edge.spool.spool import Spool
 
 PUBLISHED = frozenset(get_args(EventName))
@@ -49,9 +51,10 @@ class Outlet:
         self.changed = changed
         self.clock_synced = clock.synced()
         self._sequence = sequence
-        self._sinks = [options.make() for options in device.sinks]
-        self._refused: set[str] = set()
+        self._sinks = [WatchedSink(options, self.tell) for options in device.sinks]
         self.spool = spool
+        self.access = access
+        self._ends_told: dict[Certificate, str] = {}
         self._broker = MqttSink(
             access,
             client_id=client_id(device.device),
@@ -93,9 +96,13 @@ class Outlet:
         return self._broker.connection.address
 
     def start(self) -> None:
-        """Begin to connect, and to deliver what waits."""
+        """Begin to connect, to deliver what waits, and to use the other sinks."""
         self.spool.on_event = self._broker_event
+        for remark in self.access.remarks:
+            log(logging.WARNING, "not_secret", remark)
         self._broker.start()
+        for sink in self._sinks:
+            sink.start()
 
     async def tend(self) -> None:
         """Have the spool look after what waits; to be called every second."""
@@ -123,12 +130,7 @@ class Outlet:
         """
         self._broker.send(message, acknowledged=acknowledged, accepted=accepted)
         for sink in self._sinks:
-            try:
-                sink.send(message)
-            except SinkError as error:
-                if str(error) not in self._refused:
-                    self._refused.add(str(error))
-                    log(logging.ERROR, "sink_failed", str(error))
+            sink.send(message)
 
     def tell(
         self,
@@ -155,6 +157,22 @@ class Outlet:
                 details=details,
             )
         )
+
+    def tell_of_certificates(self) -> None:
+        """Tell of each certificate that will not be valid for long, once a day.
+
+        One that is not valid yet is nothing for subscribers: the clock may not be set so far.
+        """
+        now = time.time()
+        for certificate in self._broker.connection.certificates:
+            warning = certificate.warning(now)
+            if warning is None or self._ends_told.get(certificate) == warning:
+                continue
+            self._ends_told[certificate] = warning
+            if now < certificate.begins_at:
+                log(logging.WARNING, "certificate_not_valid", warning)
+            else:
+                self.tell("certificate_expiring", warning, level=logging.WARNING)
 
     def _broker_event(self, event: Any, message: str) -> None:
         level = LEVELS.get(event, logging.WARNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,13 +16,23 @@ from edge.flight import new_ring
 from edge.wire import Job, Stop, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge.config.pipeline import Pipeline
 
 WORKER = "edge.worker.main"
 # The child sees the modules we see, whatever lies in the folder we were started in.
 BOOTSTRAP = "import sys; sys.path[:] = {path}; from {module} import main; main()"
+# What a child needs to know of our environment; where a secret may be it learns nothing, nor of
+# what is between systemd and us. Further names stand in EDGE_WORKER_ENVIRONMENT, with commas.
+HANDED_ON = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_.*|TZ|TZDIR|TMPDIR|VIRTUAL_ENV|XDG_.*"
+    r"|STATE_DIRECTORY|RUNTIME_DIRECTORY|PYTHON.*|LD_.*|GLIBC_TUNABLES|MALLOC_.*"
+    # Libraries for numbers, pictures, cameras and accelerators, and a stream's way out.
+    r"|OMP_.*|GOMP_.*|KMP_.*|OPENBLAS_.*|MKL_.*|OPENCV_.*|TF_.*|TFLITE_.*|XNNPACK_.*|GST_.*"
+    r"|LIBCAMERA_.*|LIBV4L.*|LIBUSB_.*|EDGETPU_.*|CORAL_.*|ADSP_LIBRARY_PATH|VIV_.*"
+    r"|SSL_CERT_FILE|SSL_CERT_DIR|http_proxy|https_proxy|no_proxy"
+)
 # One thread for numpy's libraries, which our children hardly use; FFmpeg keeps quiet.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -30,6 +41,13 @@ ENVIRONMENT = {
     "OPENCV_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+
+
+def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a child of ours."""
+    more = environ.get("EDGE_WORKER_ENVIRONMENT", "").split(",")
+    handed_on = {k: v for k, v in environ.items() if HANDED_ON.fullmatch(k) or k in more}
+    return handed_on | ENVIRONMENT
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -56,7 +74,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C at the terminal is for us
-                env=os.environ | ENVIRONMENT,
+                env=child_environment(),
             )
 
     @property

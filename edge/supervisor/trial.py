@@ -15,9 +15,9 @@ from edge import errors
 from edge.errors import EdgeError, ModelError
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import (
-    ENVIRONMENT,
     ChildProcess,
     WorkerProcess,
+    child_environment,
     how_it_ended,
     python_command,
 )
@@ -109,7 +109,7 @@ def ask(module: str, model: Path, *arguments: str) -> Answer:
         python_command(module, str(model), *arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=os.environ | ENVIRONMENT,
+        env=child_environment(),
         check=False,
     )
     words = LastWords()

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -196,7 +195,7 @@ def test_a_broker_that_comes_late_gets_everything(
     with Listener(lasting.port) as listener:
         lasting.stop()
         daemon = start(device(lasting, pipelines))
-        _wait_for_log(daemon, "source_ended")
+        daemon.wait_for_log("source_ended")
         lasting.start()
         results = listener.wait_for_many("late/predictions", 50)
         assert [result["sequence"] for result in results] == list(range(50))
@@ -215,17 +214,10 @@ def test_a_finished_job_waits_for_its_broker_before_it_gives_its_results_up(
     with Listener(lasting.port) as listener:
         lasting.stop()
         daemon = start(device(lasting, pipelines))
-        _wait_for_log(daemon, "source_ended")
+        daemon.wait_for_log("source_ended")
         lasting.start()
         assert listener.wait_for("all/predictions")["file"].endswith("one.png")
     assert daemon.wait() == 0, daemon.log
-
-
-def _wait_for_log(daemon: Daemon, words: str) -> None:
-    end = time.monotonic() + 30
-    while words not in daemon.log:
-        assert time.monotonic() < end, daemon.log
-        assert daemon.process.poll() is None, daemon.log
 
 
 def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
@@ -235,7 +227,7 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
     text = device(broker, f"  digits: {digits_30fps}", interval_s=0.5)
     text = text.replace("mqtt: {", "mqtt: {spool: {max_bytes: 100_000}, ")
     daemon = start(text.replace("fps: 30", "fps: 300"), "--max-frames", "600")
-    _wait_for_log(daemon, "messages_dropped")
+    daemon.wait_for_log("messages_dropped")
     daemon.send(signal.SIGTERM)
     assert daemon.wait() == 0
     assert "they are kept" in daemon.log
@@ -317,10 +309,10 @@ def test_a_wrong_password_is_told_and_the_right_one_comes_from_the_environment(
         )
         monkeypatch.setenv("PW", "wr0ng")
         refused = start(text)
-        _wait_for_log(refused, "broker_refused")
+        refused.wait_for_log("broker_refused")
         monkeypatch.setenv("PW", "s3cret")
         let_in = start(text, name="right.yaml")
-        _wait_for_log(let_in, "broker_connected")
+        let_in.wait_for_log("broker_connected")
         assert "s3cret" not in let_in.log
         assert "wr0ng" not in refused.log
 
@@ -334,7 +326,7 @@ def test_a_broker_that_cannot_be_reached_is_told_with_the_reason(
 ) -> None:
     url = broker_url.format(port=free_port())
     daemon = start(f"device: dev\nmqtt: {{broker: '{url}'}}\npipelines:\n  one: {digits_30fps}")
-    _wait_for_log(daemon, "cannot be reached (")
+    daemon.wait_for_log("cannot be reached (")
     assert why in daemon.log.split("cannot be reached (")[1].split(")")[0]
     daemon.send(signal.SIGTERM)
     assert daemon.wait() == 0, daemon.log

@@ -32,7 +32,11 @@ class EmulatedCamera:
 
     def __init__(self, library: Path, folder: Path) -> None:
         self.node = folder / "video0"
-        self.environ = {"LD_PRELOAD": str(library), "EMULATED_CAMERA": str(self.node)}
+        self.environ = {
+            "LD_PRELOAD": str(library),
+            "EMULATED_CAMERA": str(self.node),
+            "EDGE_WORKER_ENVIRONMENT": "EMULATED_CAMERA",
+        }
         self._frames = folder / "frames"
 
     def plug_in(

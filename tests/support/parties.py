@@ -118,6 +118,18 @@ class Listener:
             self.heard.append(Heard(topic, payload, bool(message.retain)))
             self._changed.notify_all()
 
+    def catch_up(self) -> None:
+        """Wait until we are subscribed and have all that the broker had for us so far."""
+        topic = f"marker-{time.monotonic_ns()}"
+        end = time.monotonic() + PATIENCE_S
+        while not self.of(topic):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the broker on port {self._port} does not answer")
+            if self._client.is_connected():
+                self._client.publish(f"edge/{topic}", "{}", qos=0)
+            with self._changed:
+                self._changed.wait(0.1)
+
     def of(self, suffix: str) -> list[Any]:
         """Return the payloads heard so far on topics that end with `suffix`."""
         with self._changed:
@@ -182,6 +194,14 @@ class Daemon:
         """What it has logged so far."""
         self._log.flush()
         return Path(self._log.name).read_text()
+
+    def wait_for_log(self, words: str) -> None:
+        """Wait until it has logged this. Raises AssertionError with what it logged instead."""
+        end = time.monotonic() + PATIENCE_S
+        while words not in self.log:
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise AssertionError(self.log)
+            time.sleep(0.02)
 
     def close(self) -> None:
         """End it and its workers, however they are."""

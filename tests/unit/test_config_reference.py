@@ -89,10 +89,11 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         for name in ("source", "decode")
         for kind in plugins(alternatives_of(Pipeline.model_fields[name]))
     ]
-    kinds.append("### `sinks`, `type: stdout`")
+    kinds += [f"### `sinks`, `type: {kind}`" for kind in ("jsonl", "prometheus", "stdout")]
     assert headings == [
         "### The device",
         "### `mqtt`",
+        "### `mqtt.tls`",
         "### `mqtt.spool`",
         "### `telemetry`",
         "### `recorder`",

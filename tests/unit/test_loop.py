@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -805,6 +806,11 @@ def rung_of(prepared: Prepared, number: int, pipeline: Pipeline) -> Prepared:
     return dataclasses.replace(prepared, ready=ready, options=pipeline, costs=Costs())
 
 
+def runs_of_rungs(done: list[Done]) -> list[tuple[int, int]]:
+    """Return each rung in turn, and how many frames in a row were run on it."""
+    return [(rung, len(list(run))) for rung, run in itertools.groupby(each.rung for each in done)]
+
+
 def test_a_change_takes_effect_between_two_frames_and_loses_none(digits: Prepared) -> None:
     script = Script(steps=[FRAME] * 40)
 
@@ -821,7 +827,11 @@ def test_a_change_takes_effect_between_two_frames_and_loses_none(digits: Prepare
     source = cast("ScriptedSource", run.capture.source)
     run()
     assert [done.frame for done in run.done] == list(range(40))
-    assert [done.rung for done in run.done] == [0] * 15 + [1] * 15 + [0] * 10
+    rungs, lengths = zip(*runs_of_rungs(run.done), strict=True)
+    assert rungs == (0, 1, 0)
+    # A thread that waits for the next frame already takes that one the old way.
+    assert lengths[0] in (15, 16)
+    assert lengths[0] + lengths[1] in (30, 31)
     assert source.opened == 1
 
 
@@ -841,7 +851,7 @@ def test_a_change_to_another_input_makes_other_tensors(digits: Prepared, testdat
     run = Run(pipeline, digits, told=told)
     source = cast("ScriptedSource", run.capture.source)
     run()
-    assert [done.rung for done in run.done] == [0] * 10 + [1] * 10
+    assert runs_of_rungs(run.done) in ([(0, 10), (1, 10)], [(0, 11), (1, 9)])
     assert run.done[-1].predictions[0]["index"] > 9
 
 

@@ -1,0 +1,206 @@
+"""Metrics in the Prometheus text exposition format, version 0.0.4.
+
+The format is https://prometheus.io/docs/instrumenting/exposition_formats/; names and units follow
+https://prometheus.io/docs/practices/naming/: seconds and bytes, `_total` for counters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.latency.hdr_codec import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edge.messages import (
+        CacheFigures,
+        Distribution,
+        Dropped,
+        LadderFigures,
+        Metrics,
+        Percentiles,
+        SourceFigures,
+    )
+
+BOUNDS_US = tuple(factor * 10**power for power in range(2, 7) for factor in (1, 2, 5))
+"""The buckets' upper bounds, 0.1 ms to 5 s."""
+PERCENTILES = ("p50", "p90", "p95", "p99", "p99_9", "max")
+
+Labels = dict[str, str]
+Sample = tuple[str, Labels, float]
+"""What follows the family's name, labels, value."""
+
+
+class Families:
+    """Samples by family: the format wants all of a family together."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, str, str], list[Sample]] = {}
+
+    def add(self, kind: str, name: str, text: str, samples: Iterable[Sample]) -> None:
+        """Add samples to the family `name`."""
+        self._samples.setdefault((name, kind, text), []).extend(samples)
+
+    def text(self) -> str:
+        """Return the exposition."""
+        return "".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        for (name, kind, text), samples in self._samples.items():
+            if not samples:
+                continue
+            yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+            for suffix, labels, value in samples:
+                inner = ",".join(f'{key}="{_escaped(one)}"' for key, one in labels.items())
+                yield f"{name}{suffix}{{{inner}}} {value!r}\n"
+
+
+def exposition(reports: Sequence[Metrics]) -> str:
+    """Return the newest metrics of each pipeline as one text; the last tells of the daemon."""
+    families = Families()
+    for report in reports[-1:]:
+        _add_daemon(families, report, {"device": report.device})
+    for report in reports:
+        labels = {"device": report.device, "pipeline": report.pipeline}
+        _add_figures(families, "edge", report, labels)
+        _add_pipeline(families, report, labels)
+        for name, figures in (report.sources or {}).items():
+            _add_figures(families, "edge_source", figures, labels | {"source": name})
+    return families.text()
+
+
+def _add_figures(
+    families: Families, prefix: str, figures: Metrics | SourceFigures, labels: Labels
+) -> None:
+    """Add what is told of a pipeline and of each of its sources alike."""
+    misses = figures.deadline_misses_total
+    for kind, name, text, value in (
+        ("counter", "frames_total", "Results, cached ones among them.", figures.frames_total),
+        ("counter", "failed_total", "Frames not read or decoded.", figures.failed_total),
+        ("counter", "deadline_misses_total", "Late results, and frames dropped for it.", misses),
+        ("gauge", "fps", "Results a second in the last window.", figures.fps),
+        ("gauge", "deadline_seconds", "The deadline.", _seconds(figures.deadline_ms)),
+    ):
+        families.add(kind, f"{prefix}_{name}", text, [("", labels, value)])
+    families.add(
+        "counter",
+        f"{prefix}_dropped_total",
+        "Frames that got no result, by where they were lost.",
+        _dropped(figures.dropped_total, labels),
+    )
+    families.add(
+        "histogram",
+        f"{prefix}_latency_seconds",
+        "Capture to result of forward passes, since the pipeline was configured.",
+        _histogram(figures.latency_total_ms, labels),
+    )
+
+
+def _add_daemon(families: Families, report: Metrics, labels: Labels) -> None:
+    """Add what is the same for all pipelines."""
+    for kind, name, text, value in (
+        ("gauge", "supervisor_rss_bytes", "Its resident memory.", report.supervisor_rss_bytes),
+        ("gauge", "waiting_messages", "Not acknowledged by the broker.", report.waiting),
+        ("gauge", "spooled_messages", "Those of them on disk.", report.spooled),
+        ("counter", "undelivered_total", "Messages given up.", report.undelivered_total),
+    ):
+        families.add(kind, f"edge_{name}", text, [("", labels, value)])
+
+
+def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
+    """Add what only a pipeline has."""
+    families.add(
+        "gauge",
+        "edge_latency_recent_seconds",
+        "Percentiles of the latency over the last five minutes.",
+        _percentiles(report.latency_recent_ms, labels),
+    )
+    for stage, spent in report.stages_ms.items():
+        families.add(
+            "gauge",
+            "edge_stage_seconds",
+            "Percentiles of each stage in the last window.",
+            _percentiles(spent, labels | {"stage": stage}),
+        )
+    families.add(
+        "gauge",
+        "edge_acknowledged_seconds",
+        "Percentiles of capture to the broker's acknowledgement in the last window.",
+        _percentiles(report.acknowledged_ms, labels),
+    )
+    families.add(
+        "gauge",
+        "edge_rung",
+        "Rung of the ladder; 0 is the pipeline as it is configured.",
+        [("", labels, report.rung)],
+    )
+    if report.ladder is not None:
+        _add_ladder(families, report.ladder, labels)
+    if report.cache is not None:
+        _add_cache(families, report.cache, labels)
+    if report.rss_bytes is not None:
+        text = "Resident memory of the worker."
+        families.add("gauge", "edge_worker_rss_bytes", text, [("", labels, report.rss_bytes)])
+
+
+def _add_ladder(families: Families, ladder: LadderFigures, labels: Labels) -> None:
+    families.add(
+        "counter",
+        "edge_ladder_steps_total",
+        "Steps from one rung to the next.",
+        [
+            ("", labels | {"direction": "down"}, ladder.steps_down_total),
+            ("", labels | {"direction": "up"}, ladder.steps_up_total),
+        ],
+    )
+    families.add(
+        "counter",
+        "edge_ladder_seconds_total",
+        "Spent on each rung.",
+        [("", labels | {"rung": name}, spent) for name, spent in ladder.seconds_total.items()],
+    )
+
+
+def _add_cache(families: Families, cache: CacheFigures, labels: Labels) -> None:
+    for name, value in (("hits", cache.hits_total), ("misses", cache.misses_total)):
+        text = f"The cache's {name}."
+        families.add("counter", f"edge_cache_{name}_total", text, [("", labels, value)])
+    families.add(
+        "histogram",
+        "edge_cache_latency_seconds",
+        "Capture to result of the cache's hits, since the pipeline was configured.",
+        _histogram(cache.latency_total_ms, labels),
+    )
+
+
+def _dropped(dropped: Dropped, labels: Labels) -> Iterator[Sample]:
+    for where in ("mailbox", "deadline", "source", "skipped"):
+        yield "", labels | {"where": where}, getattr(dropped, where)
+
+
+def _percentiles(percentiles: Percentiles, labels: Labels) -> Iterator[Sample]:
+    """Yield those there are; one that the sample is too small for is left out."""
+    for name in PERCENTILES:
+        value = getattr(percentiles, name, None)
+        if value is not None:
+            yield "", labels | {"percentile": name}, _seconds(value)
+
+
+def _histogram(distribution: Distribution, labels: Labels) -> Iterator[Sample]:
+    """Yield the cumulative buckets; a bound within a counter (0.1 % wide) leaves it above."""
+    histogram = decode(distribution.hdr)
+    for bound_us, count in zip(BOUNDS_US, histogram.counts_up_to(BOUNDS_US), strict=True):
+        yield "_bucket", labels | {"le": str(bound_us / 1e6)}, count
+    count = histogram.count
+    yield "_bucket", labels | {"le": "+Inf"}, count
+    yield "_sum", labels, round(histogram.mean * count / 1e6, 6)
+    yield "_count", labels, count
+
+
+def _seconds(milliseconds: float) -> float:
+    return round(milliseconds / 1000, 9)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
