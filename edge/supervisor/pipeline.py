@@ -75,6 +75,7 @@ class SupervisedPipeline:
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
+        self._sensors = archive.sensors
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
         self._died_ns: int | None = None
@@ -344,6 +345,7 @@ class SupervisedPipeline:
             ladder=self.rungs.figures(),
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
+            temperature_c=self._sensors.temperature_c,
             waiting=self.outlet.waiting,
             spooled=self.outlet.spooled,
             undelivered_total=self.outlet.given_up,

@@ -173,6 +173,7 @@ def metrics(frames: int) -> Metrics:
         ),
         rss_bytes=None if frames == 0 else 90_000_000,
         supervisor_rss_bytes=40_000_000,
+        temperature_c=51.5,
         spooled=0,
         waiting=0,
         undelivered_total=0,
