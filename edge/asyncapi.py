@@ -1,27 +1,29 @@
 """An AsyncAPI 3.0 document of every topic and payload, made from the classes of messages.
 
 The format is https://www.asyncapi.com/docs/reference/specification/v3.0.0, its MQTT bindings are
-https://github.com/asyncapi/bindings/tree/master/mqtt. A message that is added there is in it.
+https://github.com/asyncapi/bindings/tree/master/mqtt. A message that is added is in it.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
+import pkgutil
 import re
 from dataclasses import fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from edge import __version__, commands, messages
+import edge
 from edge.commands import Request
 from edge.decoders.base import DecoderOptions
 from edge.messages import OFFLINE, ONLINE, Message, status_topic
-from edge.plugins import options_of
+from edge.plugins import derives, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +101,7 @@ def document() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "edge-runtime",
-            "version": __version__,
+            "version": edge.__version__,
             "description": "What a device says, and what may be said to it. A payload is one JSON "
             "object in UTF-8, but for the status; times are UTC.",
             "license": {
@@ -123,15 +125,12 @@ def document() -> dict[str, Any]:
 
 
 def message_kinds() -> list[type[Message | Request]]:
-    """Return every kind of message there is, in the order of their definition."""
-    return [
-        kind
-        for module in (messages, commands)
-        for kind in vars(module).values()
-        if inspect.isclass(kind)
-        and issubclass(kind, Message | Request)
-        and kind not in {Message, Request}
-    ]
+    """Return every kind of message there is: they stand in modules, not rooms, of the package."""
+    names = [found.name for found in pkgutil.iter_modules(edge.__path__) if not found.ispkg]
+    modules = [importlib.import_module(f"edge.{name}") for name in names if name != "__main__"]
+    values = [value for module in modules for value in vars(module).values()]
+    kinds = [value for value in values if derives(value, Message) or derives(value, Request)]
+    return list(dict.fromkeys(kinds))
 
 
 def topics(kind: type[Message | Request]) -> list[str]:
@@ -141,11 +140,11 @@ def topics(kind: type[Message | Request]) -> list[str]:
     """
     if issubclass(kind, Request):
         return [kind.topic("{base}", "{device}")]
-    found = []
+    found, types = [], get_type_hints(kind)
     for null in (False, True):
         message = object.__new__(kind)
         for each in fields(kind):
-            absent = null and type(None) in get_args(each.type)
+            absent = null and type(None) in get_args(types[each.name])
             object.__setattr__(message, each.name, None if absent else f"{{{each.name}}}")
         found.append(message.topic("{base}"))
     return list(dict.fromkeys(found))

@@ -279,6 +279,8 @@ class Metrics(Message):
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
+    temperature_c: float | None
+    """Of the device's hottest zone; null where it does not tell."""
     waiting: int
     """Messages of all pipelines that the broker has not acknowledged."""
     spooled: int

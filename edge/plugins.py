@@ -3,11 +3,13 @@
 import importlib
 import inspect
 import pkgutil
-from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, TypeVar, Union, get_args, get_origin
 
 from pydantic import Field
 
 from edge.options import Options
+
+Base = TypeVar("Base")
 
 
 def options_of(package: str, base: type[Options]) -> dict[str, type[Options]]:
@@ -19,13 +21,14 @@ def options_of(package: str, base: type[Options]) -> dict[str, type[Options]]:
     found: dict[str, type[Options]] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
         for value in vars(importlib.import_module(module.name)).values():
-            if _derives(value, base):
+            if derives(value, base):
                 (name,) = get_args(value.model_fields["type"].annotation)
                 found[name] = value
     return dict(sorted(found.items()))
 
 
-def _derives(value: Any, base: type[Options]) -> TypeGuard[type[Options]]:
+def derives(value: Any, base: type[Base]) -> TypeGuard[type[Base]]:
+    """Whether a value is a class that derives from another."""
     # For Python 3.10 `dict[str, int]` is a class, but none that `issubclass` takes.
     a_class = inspect.isclass(value) and get_origin(value) is None
     return a_class and issubclass(value, base) and value is not base

@@ -18,6 +18,7 @@ COMMANDS = (
     "tune",
     "plan",
     "trace",
+    "top",
     "demo",
     "schema",
 )

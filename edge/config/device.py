@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field
 
 from edge.config.commands import Commands
+from edge.config.home_assistant import HomeAssistant
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
@@ -45,6 +46,9 @@ class Device(Options):
     )
     commands: Commands = Field(
         default=Commands(), description="Which commands it obeys that come over MQTT."
+    )
+    home_assistant: HomeAssistant = Field(
+        default=HomeAssistant(), description="Whether Home Assistant finds the device."
     )
     sinks: list[AnySink] = Field(
         default=[], description="Where all messages go beside the broker, each told by `type`."

@@ -10,7 +10,13 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge.mqtt.certificates import from_der
-from edge.mqtt.client import MQTT_3_1_1, MQTT_5, new_client
+from edge.mqtt.client import (
+    LARGEST_RECEIVED,
+    MQTT_3_1_1,
+    MQTT_5,
+    connect_properties,
+    new_client,
+)
 from edge.mqtt.reasons import why_closed, why_lost, why_not_taken, why_refused, why_unreachable
 
 if TYPE_CHECKING:
@@ -28,7 +34,6 @@ GOODBYE_S = 2.0
 LONGEST_RETRY_S = 30
 RETRY_S = (0.5, 1.5)  # by chance: a fleet that lost its broker must not come back in one stroke
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
-LARGEST_RECEIVED = 262_144  # bytes of a packet; an MQTT 5 broker keeps larger ones to itself
 MOST_TOLD = 20
 MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
 
@@ -123,7 +128,7 @@ class Connection:
         client.on_message = self._paho_message
         self._client = client
         host, port = self._access.host, self._access.port
-        properties = _connect_properties() if self.protocol == MQTT_5 else None
+        properties = connect_properties(self.protocol)
         client.connect_async(host, port, keepalive=self._keepalive_s, properties=properties)
         client.loop_start()
 
@@ -343,15 +348,6 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         self._hand_over(self._subscribed, client, reasons)
-
-
-def _connect_properties() -> Properties:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = LARGEST_RECEIVED
-    return properties
 
 
 def _answer_properties(correlation: bytes) -> Properties:

@@ -23,7 +23,7 @@ class Place:
 
     def __init__(self, folder: Path, name: str) -> None:
         """The folder is made when the lock is taken."""
-        self.path = folder / f"{name}.sqlite"
+        self.path = folder / name
         self._lock: int | None = None
 
     def take(self) -> bool:
@@ -67,13 +67,13 @@ class Place:
 def journal_place(device: str) -> Place | None:
     """Return where a device's journal lies: in memory, None where there is no such place."""
     folder = runtime_directory()
-    return Place(folder, f"journal-{file_name(device)}") if folder is not None else None
+    return Place(folder, f"journal-{file_name(device)}.log") if folder is not None else None
 
 
 def spool_place(device: str) -> Place | None:
     """Return where a device's spool lies: on disk, None where there is no such place."""
     folder = state_directory()
-    return Place(folder, f"spool-{file_name(device)}") if folder is not None else None
+    return Place(folder, f"spool-{file_name(device)}.sqlite") if folder is not None else None
 
 
 def is_damaged(error: sqlite3.Error) -> bool:

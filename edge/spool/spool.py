@@ -9,12 +9,12 @@ worth at a time and each time with one fsync.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.spool.journal import Journal
 from edge.spool.place import is_damaged, journal_place, spool_place
 from edge.spool.store import Now, Row, Store, row_of
 
@@ -56,8 +56,7 @@ class Spool:
         self._disk_place = spool_place(device)
         self._disk: Store | None = None
         self._reader: Store | None = None
-        self._journal = Store(None, durable=False)
-        self._uncommitted: list[Row] = []
+        self._journal = Journal(None)
         self._accepted: list[Callable[[], None]] = []
         self._done: set[int] = set()
         self._done_on_disk: set[int] = set()
@@ -96,7 +95,7 @@ class Spool:
                 self._disk_failed(error)
         if self._journal_place is not None:
             self._open_journal(self._journal_place)
-        self._waiting = self._journal.count + self.on_disk
+        self._waiting = len(self._journal.rows) + self.on_disk
         if self._waiting:
             self._tell(
                 "spool_found",
@@ -120,25 +119,23 @@ class Spool:
 
     def _open_journal(self, place: Place) -> None:
         try:
-            journal = Store(place.path, durable=False)
-            # Killed between writing to disk and removing here:
-            journal.remove(r.id for r in journal.read(-1, journal.count) if r.id < self._next)
-            self._next = max(self._next, 1 + journal.last_id)
-        except sqlite3.Error as error:
-            if not is_damaged(error):
-                self._tell("spool_failed", f"{place.path} cannot be used: {error}")
-                return
+            self._journal = Journal(place.path)
+        except ValueError as error:
             aside = place.set_aside()
             self._tell("spool_set_aside", f"the journal is damaged ({error}); it is now {aside}")
-            journal = Store(place.path, durable=False)
-        self._journal.close()
-        self._journal = journal
+            self._journal = Journal(place.path)
+        except OSError as error:
+            self._tell("spool_failed", f"{place.path} cannot be used: {error.strerror}")
+            return
+        # Killed between writing to disk and removing here:
+        self._journal.remove([number for number in self._journal.rows if number < self._next])
+        self._next = max(self._next, 1 + self._journal.last_id)
 
     def _open_disk(self) -> Store:
         if self._disk_place is None:
             raise OSError(0, "there is no folder for it: no state directory and no home")
-        self._disk = Store(self._disk_place.path, durable=True)
-        self._reader = Store(self._disk_place.path, durable=True)
+        self._disk = Store(self._disk_place.path)
+        self._reader = Store(self._disk_place.path)
         return self._disk
 
     def add(self, message: Outgoing, accepted: Callable[[], None] | None = None) -> int:
@@ -147,8 +144,7 @@ class Spool:
         if not self._waiting:
             self._last_sign_s = time.monotonic()
         self._waiting += 1
-        row = row_of(number, message, Now.by(clock_synced=self.clock_synced))
-        self._uncommitted.append(row)
+        self._journal.add(row_of(number, message, Now.by(clock_synced=self.clock_synced)))
         if accepted is not None:
             self._accepted.append(accepted)
         if self._soon is None:
@@ -166,45 +162,25 @@ class Spool:
             self._later = self._loop.call_later(ACKNOWLEDGED_WITHIN_S, self._commit)
 
     def _commit(self) -> None:
-        """Record what came and forget what went, in one transaction."""
+        """Record what came and forget what went, with one write."""
         for timer in (self._soon, self._later):
             if timer is not None:
                 timer.cancel()
         self._soon = self._later = None
-        journal = self._journal
-        try:
-            journal.begin()
-            for row in self._uncommitted:
-                if row.id not in self._done:
-                    journal.add(row)
-            journal.remove(self._done)
-            journal.commit()
-        except sqlite3.Error as error:
-            self._go_on_in_memory(error)
-        self._uncommitted.clear()
+        self._journal.remove(self._done)
         self._done.clear()
+        try:
+            self._journal.commit()
+        except OSError as error:
+            self._journal.give_up()
+            self._tell(
+                "spool_failed",
+                f"the journal cannot be written ({error.strerror}); what waits is in this "
+                "process's memory",
+            )
         accepted, self._accepted = self._accepted, []
         for each in accepted:
             each()
-
-    def _go_on_in_memory(self, error: sqlite3.Error) -> None:
-        """Save what can be read from a journal that fails, a full tmpfs say."""
-        old, place = self._journal, self._journal_place
-        self._journal = Store(None, durable=False)
-        with contextlib.suppress(sqlite3.Error):
-            old.roll_back()
-            for row in old.read(-1, old.count):
-                self._journal.add(row)
-        for row in self._uncommitted:
-            self._journal.add(row)
-        self._journal.remove(self._done)
-        old.close()
-        if place is not None:
-            place.remove()
-        self._tell(
-            "spool_failed",
-            f"the journal cannot be written ({error}); what waits is in this process's memory",
-        )
 
     def read(self, after: int, limit: int) -> tuple[list[tuple[int, Outgoing]], int, bool]:
         """Look at the next messages behind a number.
@@ -212,8 +188,6 @@ class Spool:
         Returns those that are to be delivered, in order, the number behind which to look next,
         and whether there may be more.
         """
-        if self._uncommitted:
-            self._commit()
         rows: list[Row] = []
         if self._reader is not None and self.on_disk:
             try:
@@ -307,7 +281,9 @@ class Spool:
                 disk.shrink()
             return trimmed
 
-    def _trim(self, store: Store, max_bytes: int, now: Now, spare: AbstractSet[int]) -> list[int]:
+    def _trim(
+        self, store: Store | Journal, max_bytes: int, now: Now, spare: AbstractSet[int]
+    ) -> list[int]:
         bounds = self.bounds
         return store.trim(
             max_bytes=max_bytes, max_age_s=bounds.max_age_s, keep=bounds.keep, spare=spare, now=now
@@ -381,7 +357,7 @@ class Spool:
         self._closing = True
         await self.tend(to_disk=True)
         self._commit()
-        left, kept = self._journal.count, self._journal.path is not None
+        left, kept = len(self._journal.rows), self._journal.path is not None
         self._close_disk()
         self._journal.close()
         for place in (self._journal_place, self._disk_place):

@@ -1,4 +1,4 @@
-"""One SQLite file of messages in order: the journal is one, the spool on disk another."""
+"""The spool on disk: one SQLite file of messages, in order."""
 
 from __future__ import annotations
 
@@ -98,28 +98,22 @@ def row_of(number: int, message: Outgoing, now: Now) -> Row:
 class Store:
     """Rows by id. Every method may raise sqlite3.Error: a full disk, a damaged file."""
 
-    def __init__(self, path: Path | None, *, durable: bool) -> None:
-        """Open or make the file; None is memory. `durable`: what is committed survives a power cut.
-
-        Raises sqlite3.DatabaseError when it is no such file or damaged.
-        """
-        self.path = path
-        # The writer of the spool is another thread than its reader; never two at a time.
-        self._db = sqlite3.connect(
-            str(path or ":memory:"), isolation_level=None, check_same_thread=False
-        )
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises sqlite3.DatabaseError when it is another or damaged."""
+        # It is opened in one thread and used in others, never in two at a time.
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(durable=durable)
+            self._prepare()
             self.count, self.bytes = self._sums()
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self, *, durable: bool) -> None:
+    def _prepare(self) -> None:
         run = self._db.execute
         run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
-        run(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        run("PRAGMA synchronous = FULL")  # what is committed survives a power cut
         run("PRAGMA journal_size_limit = 0")
         (version,) = run("PRAGMA user_version").fetchone()
         if version == 0 and not run("SELECT 1 FROM sqlite_schema").fetchone():

@@ -9,7 +9,6 @@ import logging
 import signal
 import time
 from collections import defaultdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 from edge import __version__
@@ -21,7 +20,9 @@ from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
 from edge.supervisor.broker import EmbeddedBroker
 from edge.supervisor.commands import Commands
-from edge.supervisor.device_info import device_info, summarize
+from edge.supervisor.device_info import device_info
+from edge.supervisor.farewell import put_away, summarize
+from edge.supervisor.home_assistant import HomeAssistant
 from edge.supervisor.identity import new_boot
 from edge.supervisor.idle import WakeUpLimit
 from edge.supervisor.log import log
@@ -75,6 +76,7 @@ class Daemon:
         self._archive = Archive(self._device.recorder)
         self.steering = Steering(self._device.device)
         self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
+        self._home = HomeAssistant(self._pipelines, self._archive.sensors)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._event_sequence = itertools.count()
 
@@ -102,6 +104,7 @@ class Daemon:
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
         self._follow_steering()
+        self._announce()
         for name in self._device.pipelines:
             self._start(name)
         if all(pipeline.state == "paused" for pipeline in self._pipelines.values()):
@@ -143,6 +146,7 @@ class Daemon:
             spool=spool,
             sequence=self._event_sequence,
             changed=self._changed.set,
+            answered=self._home.answered,
         )
 
     def _limit_wake_up(self) -> None:
@@ -170,6 +174,11 @@ class Daemon:
             self.steering.trouble = ""
         if self.steering.follow(self._device.pipelines) and (why := self.steering.write()):
             log(logging.WARNING, "not_remembered", why)
+
+    def _announce(self) -> None:
+        """Tell Home Assistant what there is, and what there is no more."""
+        steered = {"pause", "snapshot"} <= set(self._device.commands.allowed)
+        self._home.use(self._device, self._outlet, commands=steered)
 
     def _start(self, name: str, before: SupervisedPipeline | None = None) -> None:
         """Start a pipeline; one that was there `before` with other values is gone on with."""
@@ -218,6 +227,7 @@ class Daemon:
             chore.cancel()
         await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
         await asyncio.gather(*self._running.values())
+        self._home.close()
         self._report()
         self._outlet.tell("stopped", "the daemon ends in order")
         # A job that came to its end has its results to bring home; a stopped daemon must go.
@@ -226,34 +236,16 @@ class Daemon:
         patient = self._all_ended and answered
         await self._outlet.stop(DELIVERY_LIMIT_S if patient else limit_s)
         tending.cancel()
-        lost = await self._put_away()
+        lost = await put_away(self._spool, self._outlet.address)
         summarize(self._pipelines)
         return 1 if self._failed or (lost and self._all_ended) else 0
-
-    async def _put_away(self) -> int:
-        """Keep what the broker has not got; return how many messages are lost all the same."""
-        self._spool.on_event = partial(log, logging.WARNING)
-        waiting, lost = len(self._spool), await self._spool.close()
-        if waiting > lost:
-            log(
-                logging.WARNING,
-                "kept",
-                f"{waiting - lost} messages were not acknowledged by {self._outlet.address}: they "
-                "are kept, and go out when the daemon runs again",
-            )
-        if lost:
-            log(
-                logging.ERROR,
-                "undelivered",
-                f"{lost} messages were not acknowledged by {self._outlet.address} and are lost",
-            )
-        return lost
 
     async def _tend(self) -> None:
         """Look after what waits for the broker, every second."""
         while True:
             await asyncio.sleep(TEND_EVERY_S)
             await self._outlet.tend()
+            self._home.tend()
 
     async def _telemetry(self) -> None:
         """Publish figures every interval, on a grid that does not drift."""
@@ -267,7 +259,9 @@ class Daemon:
         self._outlet.clock_synced = clock.synced()
         self._outlet.tell_of_certificates()
         for pipeline in self._pipelines.values():
-            self._outlet.send(pipeline.metrics())
+            metrics = pipeline.metrics()
+            self._outlet.send(metrics)
+            self._home.measured(metrics)
         notify(f"STATUS={self._status()}")
 
     def _status(self) -> str:
@@ -282,6 +276,7 @@ class Daemon:
             await self._changed.wait()
             self._changed.clear()
             self._outlet.send(device_info(self._outlet, self._pipelines))
+            self._home.changed()
             notify(f"STATUS={self._status()}")
             self._stop_when_all_ended()
 
@@ -358,6 +353,7 @@ class Daemon:
             old, self._outlet = self._outlet, outlet
             for pipeline in self._pipelines.values():
                 pipeline.outlet = outlet  # what is answered while the old one ends waits there
+            self._home.leave(device)
             await old.stop(STOP_LIMIT_S)
             await self._change_spool(outlet.spool)
             outlet.start()
@@ -368,6 +364,7 @@ class Daemon:
         for name in added:
             self._start(name)
         self._commands.use(device, outlet)
+        self._announce()
         self._changed.set()
         kept = [name for name in self._pipelines if name not in added]
         self._outlet.tell(

@@ -1,17 +1,14 @@
-"""The device as it stands in the info message, and what its pipelines did, for the log's end."""
+"""The device as it stands in the info message."""
 
 from __future__ import annotations
 
-import logging
 import platform
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.latency.figures import percentiles
 from edge.messages import Info
 from edge.supervisor import clock
-from edge.supervisor.log import log
 from edge.supervisor.pipeline_info import pipeline_info
 
 if TYPE_CHECKING:
@@ -46,23 +43,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def summarize(pipelines: Mapping[str, SupervisedPipeline]) -> None:
-    """Log what each pipeline did, when all is over."""
-    for name, pipeline in pipelines.items():
-        figures = pipeline.figures
-        latency = percentiles(figures.latency_total)
-        fields: dict[str, Any] = {
-            "pipeline": name,
-            "frames": figures.total.frames,
-            "p50_ms": latency.p50,
-            "p99_ms": latency.p99,
-            "max_ms": latency.max,
-            "misses": figures.total.misses,
-            "failed": figures.total.failed,
-        }
-        fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
-        if pipeline.rungs.any_cache:
-            fields["cache_hits"] = figures.total.hits
-        log(logging.INFO, "summary", **fields)

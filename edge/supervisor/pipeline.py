@@ -81,6 +81,7 @@ class SupervisedPipeline:
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
+        self._sensors = archive.sensors
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
         self.looking = Looking(self.keeper.ask)
@@ -183,6 +184,7 @@ class SupervisedPipeline:
         take_in = source.figures.hit if done.cached else source.figures.result
         blamed = take_in(stages_ns)
         self._judged(blamed, done, source, "answered late")
+        self.outlet.answered(self.name, source.name, done.predictions)
         if source.worth_publishing(done, self.options.publish):
             self._publish(done, source, stages_ns, met=blamed is None)
 
@@ -378,6 +380,7 @@ class SupervisedPipeline:
             ladder=self.rungs.figures(),
             rss_bytes=rss_bytes(pid) if pid is not None else None,
             supervisor_rss_bytes=rss_bytes("self") or 0,
+            temperature_c=self._sensors.temperature_c,
             waiting=self.outlet.waiting,
             spooled=self.outlet.spooled,
             undelivered_total=self.outlet.given_up,

@@ -39,6 +39,11 @@ class SensorLog:
         """Read the sensors now."""
         self._kept.append(Felt(time.monotonic_ns(), self._sensors.read()))
 
+    @property
+    def temperature_c(self) -> float | None:
+        """The temperature of the hottest zone, as it was last read."""
+        return self._kept[-1].reading.temperature_c if self._kept else None
+
     def since(self, begin_ns: int) -> list[Felt]:
         """Return the readings since a moment, oldest first, with the last one before it."""
         kept = list(self._kept)

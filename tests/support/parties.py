@@ -86,8 +86,9 @@ class Heard(NamedTuple):
 class Listener:
     """Hears all topics and can wait for what it has not heard yet."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str = "edge/#") -> None:
         self._port = port
+        self._topics = topics
         self._changed = threading.Condition()
         self.heard: list[Heard] = []
 
@@ -97,7 +98,7 @@ class Listener:
             CallbackAPIVersion.VERSION2, client_id=f"listener-{id(self)}", clean_session=False
         )
         self._client.on_message = self._take
-        self._client.on_connect = lambda client, *_: client.subscribe("edge/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(self._topics, qos=1)
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.reconnect_delay_set(0.1, 0.5)  # type: ignore[arg-type]
@@ -113,10 +114,22 @@ class Listener:
     def _take(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         text = message.payload.decode()
         topic = message.topic.removeprefix("edge/")
-        payload = text if topic.endswith("/status") else json.loads(text)
+        payload = text if topic.endswith("/status") or not text else json.loads(text)
         with self._changed:
             self.heard.append(Heard(topic, payload, bool(message.retain)))
             self._changed.notify_all()
+
+    def catch_up(self) -> None:
+        """Wait until we are subscribed and have all that the broker had for us so far."""
+        topic = f"marker-{time.monotonic_ns()}"
+        end = time.monotonic() + PATIENCE_S
+        while not self.of(topic):
+            if time.monotonic() > end:
+                raise TimeoutError(f"the broker on port {self._port} does not answer")
+            if self._client.is_connected():
+                self._client.publish(f"edge/{topic}", "{}", qos=0)
+            with self._changed:
+                self._changed.wait(0.1)
 
     def of(self, suffix: str) -> list[Any]:
         """Return the payloads heard so far on topics that end with `suffix`."""

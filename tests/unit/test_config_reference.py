@@ -98,6 +98,8 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `telemetry`",
         "### `recorder`",
         "### `commands`",
+        "### `home_assistant`",
+        "### `home_assistant.occupancy`",
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
         "### `pipelines.NAME.batch`",

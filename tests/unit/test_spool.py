@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 import subprocess
@@ -10,11 +11,12 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from edge.spool import spool as spool_module
+from edge.spool.journal import COMPACT_BYTES, MAGIC, Journal
 from edge.spool.message import Outgoing
 from edge.spool.options import SpoolOptions
 from edge.spool.place import MOST_ASIDE, Place, journal_place, spool_place
@@ -22,7 +24,7 @@ from edge.spool.spool import Spool
 from edge.spool.store import Now, Store, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from edge.spool.store import Keep
@@ -58,7 +60,8 @@ async def opened(**bounds: int) -> AsyncIterator[tuple[Spool, list[tuple[str, st
 async def killed(spool: Spool) -> None:
     """Let go of the files as the kernel does it for a process that was killed."""
     await asyncio.sleep(0)
-    for store in (spool._journal, spool._disk, spool._reader):
+    spool._journal.close()
+    for store in (spool._disk, spool._reader):
         if store is not None:
             store.close()
     for place in (spool._journal_place, spool._disk_place):
@@ -133,30 +136,38 @@ def test_an_end_in_order_brings_everything_to_disk() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("newest", [3, 4, 5, 6]), ("best", [0, 2, 4, 6])])
+@pytest.fixture(params=["journal", "disk"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal | Store]:
+    """Both of what messages are kept in: they are bounded alike."""
+    kept = Journal(tmp_path / "log") if request.param == "journal" else Store(tmp_path / "db")
+    yield kept
+    kept.close()
+
+
+def ids(kept: Journal | Store) -> list[int]:
+    return [row.id for row in kept.read(-1, 100)]
+
+
+@pytest.mark.parametrize(("keep", "left"), [("newest", [3, 4, 5, 6]), ("best", [0, 2, 4, 6])])
 def test_past_its_bytes_it_gives_up_the_oldest_or_the_least_worth(
-    keep: Keep, kept: list[int]
+    kept: Journal | Store, keep: Keep, left: list[int]
 ) -> None:
-    store = Store(None, durable=False)
     now = Now.by(clock_synced=True)
     for n in range(7):
-        store.add(row_of(n, message(n, worth=0.9 if n % 2 == 0 else 0.1), now))
-    room = 4 * store.bytes // 7
-    gone = store.trim(max_bytes=room, max_age_s=60, keep=keep, spare=set(), now=now)
-    assert [row.id for row in store.read(-1, 100)] == kept
-    assert sorted([*gone, *kept]) == list(range(7))
-    assert store.bytes <= room
-    store.close()
+        kept.add(row_of(n, message(n, worth=0.9 if n % 2 == 0 else 0.1), now))
+    room = 4 * kept.bytes // 7
+    gone = kept.trim(max_bytes=room, max_age_s=60, keep=keep, spare=set(), now=now)
+    assert ids(kept) == left
+    assert sorted([*gone, *left]) == list(range(7))
+    assert kept.bytes <= room
 
 
-def test_what_is_in_flight_is_spared() -> None:
-    store = Store(None, durable=False)
+def test_what_is_in_flight_is_spared(kept: Journal | Store) -> None:
     now = Now.by(clock_synced=True)
     for n in range(5):
-        store.add(row_of(n, message(n), now))
-    store.trim(max_bytes=0, max_age_s=60, keep="newest", spare={1, 3}, now=now)
-    assert [row.id for row in store.read(-1, 100)] == [1, 3]
-    store.close()
+        kept.add(row_of(n, message(n), now))
+    kept.trim(max_bytes=0, max_age_s=60, keep="newest", spare={1, 3}, now=now)
+    assert ids(kept) == [1, 3]
 
 
 def _now(boot: str, up_s: float, utc_s: float | None) -> Now:
@@ -175,12 +186,12 @@ def _now(boot: str, up_s: float, utc_s: float | None) -> Now:
         (_now("a", 100, 1e9), _now("b", 5, None), True),
     ],
 )
-def test_age_is_told_by_a_clock_that_knows(written: Now, now: Now, stays: bool) -> None:
-    store = Store(None, durable=False)
-    store.add(row_of(0, message(0), written))
-    store.trim(max_bytes=10_000, max_age_s=60, keep="newest", spare=set(), now=now)
-    assert bool(store.count) is stays
-    store.close()
+def test_age_is_told_by_a_clock_that_knows(
+    kept: Journal | Store, written: Now, now: Now, stays: bool
+) -> None:
+    kept.add(row_of(0, message(0), written))
+    kept.trim(max_bytes=10_000, max_age_s=60, keep="newest", spare=set(), now=now)
+    assert ids(kept) == ([0] if stays else [])
 
 
 def test_what_is_given_up_is_counted_told_and_never_handed_on(
@@ -220,13 +231,15 @@ def test_its_file_shrinks_when_all_has_left(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"no database at all", b"SQLite format 3\0" + b"\xff" * 4096],
+    [b"", b"nothing of ours", b"SQLite format 3\0" + b"\xff" * 4096],
     ids=["empty", "text", "bytes"],
 )
 @pytest.mark.parametrize("which", [journal_place, spool_place], ids=["journal", "spool"])
-def test_a_damaged_file_is_set_aside_and_never_fatal(which: object, damage: bytes) -> None:
+def test_a_damaged_file_is_set_aside_and_never_fatal(
+    which: Callable[[str], Place], damage: bytes
+) -> None:
     async def story() -> None:
-        place = which("dev")  # type: ignore[operator]
+        place = which("dev")
         place.path.parent.mkdir()
         place.path.write_bytes(damage)
         async with opened() as (spool, told):
@@ -238,6 +251,50 @@ def test_a_damaged_file_is_set_aside_and_never_fatal(which: object, damage: byte
         assert aside == ([damage] if damage else [])
 
     asyncio.run(story())
+
+
+def logged(path: Path, messages: int) -> None:
+    """Write a journal of so many messages."""
+    journal = Journal(path)
+    for n in range(messages):
+        journal.add(row_of(n, message(n), Now.by(clock_synced=True)))
+        journal.commit()
+    journal.close()
+
+
+def test_a_journal_that_was_cut_anywhere_has_all_that_was_whole(tmp_path: Path) -> None:
+    logged(tmp_path / "log", 5)
+    content = (tmp_path / "log").read_bytes()
+    record = (len(content) - len(MAGIC)) // 5
+    for end in range(len(content)):
+        (tmp_path / "cut").write_bytes(content[:end])
+        if 0 < end < len(MAGIC):
+            continue  # it is written at once, before there is anything to lose
+        cut = Journal(tmp_path / "cut")
+        assert ids(cut) == list(range(max(end - len(MAGIC), 0) // record))
+        cut.close()
+
+
+def test_a_journal_with_a_bit_turned_is_found_damaged(tmp_path: Path) -> None:
+    logged(tmp_path / "log", 3)
+    content = bytearray((tmp_path / "log").read_bytes())
+    content[len(content) // 2] ^= 4
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(ValueError, match="not what was written"):
+        Journal(tmp_path / "log")
+
+
+def test_a_journal_stays_small_however_much_goes_through_it(tmp_path: Path) -> None:
+    journal, now = Journal(tmp_path / "log"), Now.by(clock_synced=True)
+    for n in range(10_000):
+        journal.add(row_of(n, message(n, size=1000), now))
+        journal.remove([n - 3])
+        journal.commit()
+        assert (tmp_path / "log").stat().st_size < COMPACT_BYTES + 20_000
+    journal.close()
+    again = Journal(tmp_path / "log")
+    assert ids(again) == [9997, 9998, 9999]
+    again.close()
 
 
 def test_a_spool_damaged_in_its_middle_is_set_aside_when_it_is_read(
@@ -343,7 +400,9 @@ def test_a_journal_that_cannot_be_written_goes_on_in_memory() -> None:
         async with opened() as (spool, told):
             spool.add(message(0))
             await asyncio.sleep(0)
-            spool._journal._db.execute("PRAGMA max_page_count = 1").fetchall()
+            full = os.open("/dev/full", os.O_WRONLY)
+            os.dup2(full, cast("int", spool._journal._file))
+            os.close(full)
             accepted: list[int] = []
             for n in range(1, 100):
                 spool.add(message(n, size=1000), partial(accepted.append, n))
@@ -394,6 +453,7 @@ def test_any_name_of_a_device_makes_a_file(name: str, tmp_path: Path) -> None:
 WRITER = """
 import asyncio, os, sys
 from edge.spool import spool as module
+from edge.spool.journal import COMPACT_BYTES, MAGIC, Journal
 from edge.spool.message import Outgoing
 from edge.spool.options import SpoolOptions
 module.STALL_S = float(sys.argv[1])
