@@ -7,20 +7,19 @@ https://github.com/asyncapi/bindings/tree/master/mqtt. A message that is added i
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib
 import inspect
 import pkgutil
 import re
 from dataclasses import fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 import edge
-from edge.commands import Request
+from edge.commands import REQUESTS, Answer, Request, picture_topic
 from edge.decoders.base import DecoderOptions
 from edge.messages import OFFLINE, ONLINE, Message, status_topic
 from edge.plugins import derives, options_of
@@ -42,7 +41,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "device": {"description": "Name of the device: `device` of the YAML, else its host name."},
     "pipeline": {"description": "Name of the pipeline in the YAML."},
-    "command": {"description": "Name of the command, `unknown` where there is none of that name."},
+    "command": {"description": "Name of the command.", "enum": [*REQUESTS, "unknown"]},
     "source": {"description": "Name among the pipeline's `sources`, where it has several."},
 }
 STATUS_TOPIC = status_topic("{base}", "{device}")
@@ -52,6 +51,29 @@ STATUS: dict[str, Any] = {
     "contentType": "text/plain",
     "payload": {"type": "string", "enum": [ONLINE, OFFLINE]},
 }
+PICTURE: dict[str, Any] = {
+    "name": "Picture",
+    "summary": "The picture that the command `snapshot` asked for.",
+    "contentType": "image/jpeg",
+    "payload": {"type": "string", "format": "binary"},
+}
+REQUEST: dict[str, Any] = {
+    "bindings": {
+        "mqtt": {
+            "responseTopic": {
+                "type": "string",
+                "description": "Where the answer goes instead, with MQTT 5.",
+            },
+            "correlationData": {
+                "type": "string",
+                "format": "binary",
+                "description": "Comes back with the answer, with MQTT 5.",
+            },
+            "bindingVersion": BINDINGS,
+        }
+    }
+}
+"""What all requests have beside their payloads."""
 SERVER: dict[str, Any] = {
     "host": "{host}:{port}",
     "protocol": "mqtt",
@@ -72,8 +94,8 @@ class Said(NamedTuple):
     message: str
     topic: str
     qos: int
-    retain: bool
-    received: bool
+    retain: bool = False
+    received: bool = False
 
     @property
     def channel(self) -> str:
@@ -91,11 +113,18 @@ def document() -> dict[str, Any]:
     """Return the document: what the daemon sends, and what it receives."""
     kinds = message_kinds()
     said = [
-        Said(kind.__name__, topic, kind.qos, kind.retain, kind.received)
-        for kind in kinds
-        for topic in topics(kind)
+        *(
+            Said(kind.__name__, topic, kind.qos, kind.retain)
+            for kind in kinds
+            for topic in topics(kind)
+        ),
+        Said(STATUS["name"], STATUS_TOPIC, qos=1, retain=True),
+        Said(PICTURE["name"], picture_topic("{base}", "{device}", "{pipeline}"), qos=1),
+        *(
+            Said(kind.__name__, f"{{base}}/{{device}}/command/{name}", qos=1, received=True)
+            for name, kind in REQUESTS.items()
+        ),
     ]
-    said.append(Said(STATUS["name"], STATUS_TOPIC, qos=1, retain=True, received=False))
     used = {name for each in said for name in LEVEL.findall(each.topic)}
     return {
         "asyncapi": "3.0.0",
@@ -117,29 +146,30 @@ def document() -> dict[str, Any]:
             for each in said
         },
         "components": {
-            "messages": {kind.__name__: _message(kind) for kind in kinds} | {"Status": STATUS},
+            "messages": {
+                **{kind.__name__: _message(kind) for kind in kinds},
+                **{each["name"]: each for each in (STATUS, PICTURE)},
+                **{kind.__name__: _message(kind) | REQUEST for kind in REQUESTS.values()},
+            },
             "parameters": {name: PARAMETERS.get(name, {}) for name in sorted(used)},
             "schemas": payload_schemas(kinds),
         },
     }
 
 
-def message_kinds() -> list[type[Message | Request]]:
+def message_kinds() -> list[type[Message]]:
     """Return every kind of message there is: they stand in modules, not rooms, of the package."""
     names = [found.name for found in pkgutil.iter_modules(edge.__path__) if not found.ispkg]
     modules = [importlib.import_module(f"edge.{name}") for name in names if name != "__main__"]
     values = [value for module in modules for value in vars(module).values()]
-    kinds = [value for value in values if derives(value, Message) or derives(value, Request)]
-    return list(dict.fromkeys(kinds))
+    return list(dict.fromkeys(value for value in values if derives(value, Message)))
 
 
-def topics(kind: type[Message | Request]) -> list[str]:
+def topics(kind: type[Message]) -> list[str]:
     """Return the topics of a kind of message, with `{field}` for what a field says.
 
     There are two where a level is left out when its field is null.
     """
-    if issubclass(kind, Request):
-        return [kind.topic("{base}", "{device}")]
     found, types = [], get_type_hints(kind)
     for null in (False, True):
         message = object.__new__(kind)
@@ -150,16 +180,19 @@ def topics(kind: type[Message | Request]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def payload_schemas(kinds: list[type[Message | Request]]) -> dict[str, Any]:
+def payload_schemas(kinds: list[type[Message]]) -> dict[str, Any]:
     """Return the JSON Schema (draft 7) of each payload and of its parts, by their names.
 
     They refer to one another as components of the document.
     """
     decoders = cast("dict[str, type[DecoderOptions]]", options_of("edge.decoders", DecoderOptions))
     predictions = [decoder.prediction for decoder in decoders.values()]
-    parts = [*kinds, *predictions]
+    parts: list[tuple[str, Literal["serialization", "validation"], TypeAdapter[Any]]] = [
+        *((part.__name__, "serialization", TypeAdapter(part)) for part in (*kinds, *predictions)),
+        *((kind.__name__, "validation", TypeAdapter(kind)) for kind in REQUESTS.values()),
+    ]
     _, schemas = TypeAdapter.json_schemas(
-        [(part.__name__, "serialization", TypeAdapter(part)) for part in parts],
+        parts,
         schema_generator=_Payloads,
         ref_template=f"{SCHEMAS}{{model}}",
     )
@@ -186,9 +219,11 @@ def _operation(one: Said, said: list[Said]) -> dict[str, Any]:
     """Return what the daemon does on a topic, one way."""
     channel = f"#/channels/{one.channel}"
     alike = [each for each in said if (each.topic, each.action) == (one.topic, one.action)]
+    (answers,) = [each.channel for each in said if each.message == Answer.__name__]
     return {
         "action": one.action,
         "channel": {"$ref": channel},
+        **({"reply": {"channel": {"$ref": f"#/channels/{answers}"}}} if one.received else {}),
         "messages": [{"$ref": f"{channel}/messages/{each.message}"} for each in alike],
         "bindings": {
             "mqtt": {
@@ -220,34 +255,26 @@ class _Payloads(GenerateJsonSchema):
 
     def dataclass_schema(self, schema: Any) -> dict[str, Any]:
         """Return the schema of a payload, or of a part of one."""
-        return _described(super().dataclass_schema(schema), schema["cls"])
+        return self._described(super().dataclass_schema(schema), schema["cls"])
 
     def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
         """Return the schema of a prediction."""
-        return _described(super().typed_dict_schema(schema), schema["cls"])
+        return self._described(super().typed_dict_schema(schema), schema["cls"])
 
-
-def _described(made: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Return the schema of an object, and say what its fields are.
-
-    Ours always has all of them; a request may leave out what has a default.
-    """
-    texts = dict(_docs(kind))
-    properties: dict[str, Any] = made["properties"]
-    for name, field in properties.items():
-        if TIME.fullmatch(name) and field.get("type") == "string":
-            field["format"] = "date-time"
-        if name in texts:
-            # Draft 7 ignores what stands beside a reference.
-            whole = {"allOf": [field]} if "$ref" in field else field
-            properties[name] = {**whole, "description": texts[name]}
-    may_lack = issubclass(kind, Request)
-    required = [name for name in properties if not may_lack or name in _without_default(kind)]
-    return {**made, "required": required, "additionalProperties": False}
-
-
-def _without_default(kind: type[Any]) -> set[str]:
-    return {each.name for each in fields(kind) if each.default is dataclasses.MISSING}
+    def _described(self, made: dict[str, Any], kind: type) -> dict[str, Any]:
+        """Say what its fields are; what the daemon says always has all of them."""
+        texts = dict(_docs(kind))
+        properties: dict[str, Any] = made["properties"]
+        for name, field in properties.items():
+            if TIME.fullmatch(name) and field.get("type") == "string":
+                field["format"] = "date-time"
+            if name in texts:
+                # Draft 7 ignores what stands beside a reference.
+                whole = {"allOf": [field]} if "$ref" in field else field
+                properties[name] = {**whole, "description": texts[name]}
+        if self.mode == "serialization":
+            made["required"] = list(properties)
+        return {**made, "additionalProperties": False}
 
 
 def _docs(kind: type) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,6 @@ class Request:
     """What all requests have in common."""
 
     command: ClassVar[CommandName]
-    qos: ClassVar[int] = 1
-    retain: ClassVar[bool] = False
-    received: ClassVar[bool] = True
     __pydantic_config__: ClassVar[Any] = {
         "extra": "forbid",
         "strict": True,
@@ -28,11 +25,6 @@ class Request:
 
     id: str | None = None
     """Named in the answer, for those who cannot send correlation data; up to 128 characters."""
-
-    @classmethod
-    def topic(cls, base_topic: str, device: str) -> str:
-        """Return the topic that a device hears the request on; retained it is not obeyed."""
-        return f"{base_topic}/{device}/command/{cls.command}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,6 @@ class Message:
     topic_name: ClassVar[str]
     qos: ClassVar[int] = 1
     retain: ClassVar[bool] = False
-    received: ClassVar[bool] = False
-    """Whether others say it to the daemon, not the daemon to others."""
 
     device: str
     boot: str

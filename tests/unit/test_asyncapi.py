@@ -16,6 +16,7 @@ from topics import Topics
 from edge import messages
 from edge.asyncapi import document
 from edge.cli import main
+from edge.commands import REQUESTS
 from edge.messages import Message, Metrics, Result
 
 DOCUMENT = document()
@@ -110,16 +111,6 @@ def test_predictions_are_those_of_the_decoders() -> None:
     assert text == "In the model's real units."
 
 
-def test_a_request_may_leave_out_what_has_a_default_and_nothing_else() -> None:
-    topic = "edge/porch-pi/command/set"
-    assert TOPICS.errors(topic, {"pipeline": "door", "threshold": 0.5}) == []
-    assert TOPICS.errors(topic, {"threshold": 0.5})
-    assert TOPICS.errors(topic, {"pipeline": "door", "treshold": 0.5})
-    assert TOPICS.errors(topic, {"pipeline": "door", "threshold": "high"})
-    assert DOCUMENT["operations"]["receiveCommandSet"]["action"] == "receive"
-    assert DOCUMENT["operations"]["sendCommandCommandAnswer"]["action"] == "send"
-
-
 def test_objects_within_a_payload_are_closed_as_well() -> None:
     payload = json.loads(MESSAGES["metrics of many"].to_json())
     payload["cache"]["latency_ms"]["p42"] = 1.0
@@ -150,29 +141,56 @@ def test_all_fields_stand_in_their_order() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knock(Message):
-    """Ask whether somebody is there.
+class Greeting(Message):
+    """Say that somebody is there.
 
-    Anybody may.
+    Once.
     """
 
-    topic_name: ClassVar[str] = "command/knock"
-    received: ClassVar[bool] = True
+    topic_name: ClassVar[str] = "greeting"
 
     way: Literal["loud", "soft"]
-    """How to ask."""
+    """How."""
 
 
 def test_a_message_that_is_added_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "Knock", Knock, raising=False)
+    monkeypatch.setattr(messages, "Greeting", Greeting, raising=False)
     made = document()
     assert list(Draft7Validator(official_schema()).iter_errors(made)) == []
-    assert made["channels"]["commandKnock"]["address"] == "{base}/{device}/command/knock"
-    assert made["operations"]["receiveCommandKnock"]["action"] == "receive"
-    assert made["components"]["messages"]["Knock"]["summary"] == "Ask whether somebody is there."
-    assert made["components"]["messages"]["Knock"]["description"] == "Anybody may."
-    way = made["components"]["schemas"]["Knock"]["properties"]["way"]
-    assert way == {"type": "string", "enum": ["loud", "soft"], "description": "How to ask."}
+    assert made["channels"]["greeting"]["address"] == "{base}/{device}/greeting"
+    assert made["operations"]["sendGreeting"]["action"] == "send"
+    said = made["components"]["messages"]["Greeting"]
+    assert (said["summary"], said["description"]) == ("Say that somebody is there.", "Once.")
+    way = made["components"]["schemas"]["Greeting"]["properties"]["way"]
+    assert way == {"type": "string", "enum": ["loud", "soft"], "description": "How."}
+
+
+def test_every_command_is_received_and_answered() -> None:
+    answers = DOCUMENT["channels"]["commandCommandAnswer"]
+    assert answers["address"] == "{base}/{device}/command/{command}/answer"
+    for name in REQUESTS:
+        operation = DOCUMENT["operations"][f"receiveCommand{name.capitalize()}"]
+        assert operation["action"] == "receive"
+        assert operation["reply"] == {"channel": {"$ref": "#/channels/commandCommandAnswer"}}
+        request = "#/channels/command" + name.capitalize()
+        assert operation["channel"] == {"$ref": request}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "fits"),
+    [
+        ("ping", {}, True),
+        ("ping", {"id": "1"}, True),
+        ("ping", {"id": 1}, False),
+        ("set", {"pipeline": "door", "threshold": 0.5}, True),
+        ("set", {"threshold": 0.5}, False),
+        ("set", {"pipeline": "door", "treshold": 0.5}, False),
+    ],
+)
+def test_a_request_may_leave_out_what_has_a_default(
+    name: str, payload: dict[str, Any], fits: bool
+) -> None:
+    assert (TOPICS.errors(f"edge/porch-pi/command/{name}", payload) == []) == fits
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
