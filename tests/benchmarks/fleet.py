@@ -141,7 +141,7 @@ class Dropped:
     def __init__(self, port: int) -> None:
         self.count = 0
         self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.on_message = lambda _client, _data, message: self._take(message.payload)
+        self._client.on_message = lambda _client, _data, message: self._take(bytes(message.payload))
         self._client.connect("127.0.0.1", port)
         self._client.subscribe(DROPPED)
         self._client.loop_start()
