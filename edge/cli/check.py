@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 described.append(f"{title}: {_try(device.device, name, options)}")
             except EdgeError as error:
                 found.append(((*place, *where, *_to_blame(error, rung=bool(where))), str(error)))
+    found += _unknown_labels(device)
     if found:
         problems = [Problem(document.line_of(place), place, what) for place, what in found]
         raise ConfigError(in_lines(problems, str(args.config)))
@@ -104,6 +105,20 @@ def _missing_files(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
     for field, path in (("path", model.path), ("labels", model.labels)):
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
+
+
+def _unknown_labels(device: "Device") -> "Iterator[tuple[Place, str]]":
+    """Tell which of the labels to watch for no prediction can have."""
+    from edge.worker.prepare import read_labels
+
+    for index, watched in enumerate(device.home_assistant.occupancy):
+        try:
+            labels = read_labels(device.pipelines[watched.pipeline].model.labels)
+        except ConfigError:
+            continue  # told already
+        if labels and watched.label not in labels:
+            place: Place = ("home_assistant", "occupancy", index, "label")
+            yield place, f"{watched.label!r} is none of the labels of {watched.pipeline}'s model"
 
 
 def _to_blame(error: EdgeError, *, rung: bool) -> "Place":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
+from edge.config.home_assistant import HomeAssistant
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
@@ -41,6 +42,9 @@ class Device(Options):
     telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
     recorder: Recorder = Field(
         default=Recorder(), description="What becomes of the flight recorder's traces."
+    )
+    home_assistant: HomeAssistant = Field(
+        default=HomeAssistant(), description="Whether Home Assistant finds the device."
     )
     sinks: list[AnySink] = Field(
         default=[], description="Where all messages go beside the broker, each told by `type`."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from edge.config.device import Device
+from edge.config.home_assistant import occupancy_problems
 from edge.config.ladder import ladder_problems
 from edge.config.mqtt import Tls, broker_place
 from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
@@ -41,6 +42,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
         found += _ladders(device, document)
+        found += _occupancy(device, document)
         found += _sinks(device, document)
     except ValidationError as error:
         told = {problem.place for problem in found}
@@ -119,6 +121,13 @@ def _ladders(device: Device, document: Document) -> Iterator[Problem]:
         for where, text in ladder_problems(pipeline):
             place: Place = ("pipelines", name, *where)
             yield Problem(document.line_of(place), place, text)
+
+
+def _occupancy(device: Device, document: Document) -> Iterator[Problem]:
+    """Find occupancy sensors of nothing."""
+    for where, text in occupancy_problems(device.home_assistant, device.pipelines):
+        place: Place = ("home_assistant", *where)
+        yield Problem(document.line_of(place), place, text)
 
 
 def _sinks(device: Device, document: Document) -> Iterator[Problem]:

@@ -65,7 +65,8 @@ def topic_level(value: str) -> str:
     return value
 
 
-def _base_topic(value: str) -> str:
+def topic(value: str) -> str:
+    """Return the value if it can be a topic, or the beginning of one, else raise ValueError."""
     for level in value.split("/"):
         topic_level(level)
     return value
@@ -142,7 +143,7 @@ class Mqtt(Options):
         default=None,
         description="Whom we trust, and how we show who we are, where `broker` is `mqtts://`.",
     )
-    base_topic: Annotated[str, AfterValidator(_base_topic)] = Field(
+    base_topic: Annotated[str, AfterValidator(topic)] = Field(
         default="edge", max_length=512, description="What all topics begin with."
     )
     keepalive_s: int = Field(

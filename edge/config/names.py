@@ -2,7 +2,7 @@
 
 import re
 
-RESERVED = ("command", "status", "info", "metrics", "events", "predictions")
+RESERVED = ("command", "status", "info", "metrics", "events", "predictions", "state")
 
 
 def level_name(value: str) -> str:

@@ -106,6 +106,11 @@ def _add_daemon(families: Families, report: Metrics, labels: Labels) -> None:
         ("counter", "undelivered_total", "Messages given up.", report.undelivered_total),
     ):
         families.add(kind, f"edge_{name}", text, [("", labels, value)])
+    if report.temperature_c is not None:
+        text = "Of the device's hottest zone."
+        families.add(
+            "gauge", "edge_temperature_celsius", text, [("", labels, report.temperature_c)]
+        )
 
 
 def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:

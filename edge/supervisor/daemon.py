@@ -24,6 +24,7 @@ from edge.spool.spool import TEND_EVERY_S, Spool
 from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
 from edge.supervisor.broker import EmbeddedBroker
+from edge.supervisor.home_assistant import HomeAssistant
 from edge.supervisor.identity import new_boot
 from edge.supervisor.idle import WakeUpLimit
 from edge.supervisor.log import log
@@ -72,6 +73,7 @@ class Daemon:
         self._wake_up_limit = contextlib.ExitStack()
         self._embedded: dict[int, EmbeddedBroker] = {}
         self._archive = Archive(self._device.recorder)
+        self._home = HomeAssistant(self._pipelines, self._archive.sensors)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._event_sequence = itertools.count()
 
@@ -98,6 +100,7 @@ class Daemon:
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
+        self._announce()
         for name in self._device.pipelines:
             self._start(name)
         notify("READY=1", f"STATUS={self._status()}")
@@ -136,6 +139,7 @@ class Daemon:
             spool=spool,
             sequence=self._event_sequence,
             changed=self._changed.set,
+            answered=self._home.answered,
         )
 
     def _limit_wake_up(self) -> None:
@@ -145,6 +149,10 @@ class Daemon:
         self._wake_up_limit.enter_context(limit)
         if limit.refusal:
             self._outlet.tell("not_permitted", limit.refusal, level=logging.WARNING)
+
+    def _announce(self) -> None:
+        """Tell Home Assistant what there is, and what there is no more."""
+        self._home.use(self._device, self._outlet, commands=False)
 
     def _start(self, name: str) -> None:
         pipeline = SupervisedPipeline(
@@ -177,6 +185,7 @@ class Daemon:
             chore.cancel()
         await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
         await asyncio.gather(*self._running.values())
+        self._home.close()
         self._report()
         self._outlet.tell("stopped", "the daemon ends in order")
         # A job that came to its end has its results to bring home; a stopped daemon must go.
@@ -231,6 +240,7 @@ class Daemon:
         while True:
             await asyncio.sleep(TEND_EVERY_S)
             await self._outlet.tend()
+            self._home.tend()
 
     async def _telemetry(self) -> None:
         """Publish figures every interval, on a grid that does not drift."""
@@ -244,7 +254,9 @@ class Daemon:
         self._outlet.clock_synced = clock.synced()
         self._outlet.tell_of_certificates()
         for pipeline in self._pipelines.values():
-            self._outlet.send(pipeline.metrics())
+            metrics = pipeline.metrics()
+            self._outlet.send(metrics)
+            self._home.measured(metrics)
         notify(f"STATUS={self._status()}")
 
     def _status(self) -> str:
@@ -259,6 +271,7 @@ class Daemon:
             await self._changed.wait()
             self._changed.clear()
             self._outlet.send(self._info())
+            self._home.changed()
             notify(f"STATUS={self._status()}")
             self._stop_when_all_ended()
 
@@ -338,6 +351,7 @@ class Daemon:
             old, self._outlet = self._outlet, outlet
             for pipeline in self._pipelines.values():
                 pipeline.outlet = outlet  # what is answered while the old one ends waits there
+            self._home.leave(device)
             await old.stop(STOP_LIMIT_S)
             await self._change_spool(outlet.spool)
             outlet.start()
@@ -347,6 +361,7 @@ class Daemon:
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
             self._start(name)
+        self._announce()
         self._changed.set()
         kept = [name for name in self._pipelines if name not in added]
         self._outlet.tell(

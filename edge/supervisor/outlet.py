@@ -14,7 +14,7 @@ from edge.supervisor.log import log
 from edge.supervisor.watched_sink import WatchedSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge.config.device import Device
     from edge.mqtt.access import Access
@@ -41,14 +41,18 @@ class Outlet:
         spool: Spool,
         sequence: Iterator[int],
         changed: Callable[[], None],
+        answered: Callable[[str, str, Sequence[Mapping[str, Any]]], None],
     ) -> None:
         """`changed` is called when the info message has to be made anew.
+
+        `answered` hears pipeline, source and predictions of each result, published or not.
 
         `sequence` numbers the events; it and the `spool` outlive a reload.
         """
         self.device = device.device
         self.boot = boot
         self.changed = changed
+        self.answered = answered
         self.clock_synced = clock.synced()
         self._sequence = sequence
         self._sinks = [WatchedSink(options, self.tell) for options in device.sinks]

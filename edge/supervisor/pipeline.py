@@ -150,6 +150,7 @@ class SupervisedPipeline:
         take_in = source.figures.hit if done.cached else source.figures.result
         blamed = take_in(stages_ns)
         self._judged(blamed, done, source, "answered late")
+        self.outlet.answered(self.name, source.name, done.predictions)
         if source.worth_publishing(done, self.options.publish):
             self._publish(done, source, stages_ns, met=blamed is None)
 

@@ -46,7 +46,7 @@ def test_all_sinks_say_what_mqtt_says(
     assert listener.of("dev/info")[-1] in written
     samples = Samples(textfile.read_text(encoding="utf-8"))
     newest = {name: listener.of(f"{name}/metrics")[-1] for name in ("plain", "more")}
-    own = ("supervisor_rss_bytes", "waiting", "spooled", "undelivered_total")
+    own = ("supervisor_rss_bytes", "temperature_c", "waiting", "spooled", "undelivered_total")
     of_the_daemon = {key: newest["more"][key] for key in own}
     for report in newest.values():  # the daemon's own figures are those of the last report
         assert_same(samples, report | of_the_daemon)

@@ -86,8 +86,9 @@ class Heard(NamedTuple):
 class Listener:
     """Hears all topics and can wait for what it has not heard yet."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str = "edge/#") -> None:
         self._port = port
+        self._topics = topics
         self._changed = threading.Condition()
         self.heard: list[Heard] = []
 
@@ -97,7 +98,7 @@ class Listener:
             CallbackAPIVersion.VERSION2, client_id=f"listener-{id(self)}", clean_session=False
         )
         self._client.on_message = self._take
-        self._client.on_connect = lambda client, *_: client.subscribe("edge/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(self._topics, qos=1)
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.reconnect_delay_set(0.1, 0.5)  # type: ignore[arg-type]
@@ -113,7 +114,7 @@ class Listener:
     def _take(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         text = message.payload.decode()
         topic = message.topic.removeprefix("edge/")
-        payload = text if topic.endswith("/status") else json.loads(text)
+        payload = text if topic.endswith("/status") or not text else json.loads(text)
         with self._changed:
             self.heard.append(Heard(topic, payload, bool(message.retain)))
             self._changed.notify_all()

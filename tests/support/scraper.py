@@ -51,6 +51,7 @@ def assert_same(samples: Samples, metrics: dict[str, Any]) -> None:
     device = {"device": metrics["device"]}
     who = {**device, "pipeline": metrics["pipeline"]}
     assert samples.get("edge_supervisor_rss_bytes", **device) == metrics["supervisor_rss_bytes"]
+    assert samples.get("edge_temperature_celsius", **device) == metrics["temperature_c"]
     assert samples.get("edge_waiting_messages", **device) == metrics["waiting"]
     assert samples.get("edge_spooled_messages", **device) == metrics["spooled"]
     assert samples.get("edge_undelivered_total", **device) == metrics["undelivered_total"]

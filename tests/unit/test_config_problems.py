@@ -25,7 +25,10 @@ IMAGES_KEYS = "`type`, `deadline_ms`, `path`, `fps`, `loop`, `truth`, `tile`"
 LIST_ALONE = "`truth: list` goes with `tile`: it names the true label of each tile"
 KEY = "a key must be text: put quotes around it"
 NO_PIPELINES = "is missing: The pipelines by name; they run side by side."
-TOP_KEYS = "`device`, `mqtt`, `telemetry`, `recorder`, `sinks`, `wake_up_limit_us`, `pipelines`"
+TOP_KEYS = (
+    "`device`, `mqtt`, `telemetry`, `recorder`, `home_assistant`, `sinks`, `wake_up_limit_us`, "
+    "`pipelines`"
+)
 NO_ONE = "must be a mapping (`key: value`), not 1"
 QUOTES = "put quotes around it"
 MEAN = "mean: must be a number, or a list of 1 to 3 numbers"
@@ -89,7 +92,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
         deadline_ms: 12
         publish: every
     """
-    reserved = "command, status, info, metrics, events, predictions"
+    reserved = "command, status, info, metrics, events, predictions, state"
     assert refusal(text, THREADS="many") == [
         f"1: device: {LEVEL}",
         f"3: mqtt{BROKER}",
@@ -201,7 +204,7 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
             "sources: {metrics: {type: camera}}",
             (
                 ".sources.metrics: is a topic of its own; these names are taken: command, "
-                "status, info, metrics, events, predictions"
+                "status, info, metrics, events, predictions, state"
             ),
         ),
         ("sources: {a: {type: webcam}}", f".sources.a.type: must be {SOURCES}, not 'webcam'"),

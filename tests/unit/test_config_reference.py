@@ -97,6 +97,8 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `mqtt.spool`",
         "### `telemetry`",
         "### `recorder`",
+        "### `home_assistant`",
+        "### `home_assistant.occupancy`",
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
         "### `pipelines.NAME.batch`",

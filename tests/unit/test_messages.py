@@ -33,6 +33,7 @@ from edge.messages import (
     SourceResult,
     status_topic,
 )
+from edge.states import DeviceState, State, Top
 
 MS = 1_000_000
 WHO: dict[str, Any] = {"device": "porch-pi", "boot": "0123456789abcdef"}
@@ -179,6 +180,18 @@ def metrics(frames: int) -> Metrics:
     )
 
 
+STATE = State(
+    **WHO,
+    **WHEN,
+    pipeline="door",
+    state="running",
+    paused=False,
+    tops={"gate": Top(label="cat", score=0.9), "yard": Top(label=None, score=None)},
+    occupied={"cat": True},
+    p99_ms=4.5,
+    fps=30.0,
+    deadline_misses_total=2,
+)
 MESSAGES: dict[str, Message] = {
     "result": RESULT,
     "result of a source": SOURCE_RESULT,
@@ -190,6 +203,11 @@ MESSAGES: dict[str, Message] = {
     "event": EVENT,
     "event of the device": DEVICE_EVENT,
     "info": INFO,
+    "state": STATE,
+    "state before the first figures": replace(
+        STATE, p99_ms=None, fps=None, deadline_misses_total=None
+    ),
+    "state of the device": DeviceState(**WHO, **WHEN, temperature_c=48.5),
 }
 
 
@@ -217,7 +235,8 @@ def matches(payload: Any, message: Any) -> bool:
 
 def test_every_kind_of_message_is_tried_here() -> None:
     tried = {type(message).__name__ for message in MESSAGES.values()}
-    here = [kind for kind in message_kinds() if kind.__module__ == Message.__module__]
+    modules = (Message.__module__, State.__module__)
+    here = [kind for kind in message_kinds() if kind.__module__ in modules]
     assert tried == {kind.__name__ for kind in here}
 
 
@@ -296,8 +315,12 @@ def test_the_devices_status_is_a_bare_word_on_a_topic_of_its_own() -> None:
     assert (ONLINE, OFFLINE) == ("online", "offline")
 
 
-def test_only_the_info_is_retained_and_only_metrics_may_be_lost() -> None:
-    assert {type(each).__name__ for each in MESSAGES.values() if each.retain} == {"Info"}
+def test_only_what_tells_of_now_is_retained_and_only_metrics_may_be_lost() -> None:
+    assert {type(each).__name__ for each in MESSAGES.values() if each.retain} == {
+        "Info",
+        "State",
+        "DeviceState",
+    }
     assert {type(each).__name__ for each in MESSAGES.values() if not each.qos} == {"Metrics"}
     assert {each.qos for each in MESSAGES.values()} == {0, 1}
 

@@ -14,6 +14,7 @@ from edge.cli import COMMANDS, main
 from edge.config.load import load
 from edge.errors import ConfigError
 from edge.messages import Event, Info, Message, Metrics, Result
+from edge.states import State
 from edge.workshop.readme import README, with_reference
 
 ROOT = README.parent
@@ -23,7 +24,7 @@ FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PROSE = FENCE.sub("", WRITTEN)
 ROOMS = ("edge/", "tests/", "models/", "device_configs/", "systemd/", ".ci/")
 PAYLOADS: dict[str, type[Message]] = {
-    kind.topic_name: kind for kind in (Result, Metrics, Info, Event)
+    kind.topic_name: kind for kind in (Result, Metrics, Info, Event, State)
 }
 
 

@@ -1,0 +1,60 @@
+"""A machine that tells its temperature, as Home Assistant hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge.config.device import Device
+from edge.config.load import broker_access
+from edge.spool.spool import Spool
+from edge.supervisor.home_assistant import HomeAssistant
+from edge.supervisor.identity import client_id
+from edge.supervisor.outlet import Outlet
+from edge.supervisor.sensor_log import SensorLog
+from edge.supervisor.sensors import Sensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def retained(sys: Path) -> dict[str, Any]:
+    """Return what is kept for a broker that is not there, by a machine with this sysfs."""
+    pipelines = {"a": {"source": {"type": "synthetic"}, "model": {"path": "x"}}}
+    device = Device.model_validate(
+        {"device": "dev", "home_assistant": {"enabled": True}, "pipelines": pipelines}
+    )
+    home = HomeAssistant({}, SensorLog(Sensors(sys)))
+    outlet = Outlet(
+        device,
+        access=broker_access(device.mqtt),
+        boot="0123456789abcdef",
+        spool=Spool("dev", device.mqtt.spool),
+        sequence=itertools.count(),
+        changed=lambda: None,
+        answered=home.answered,
+    )
+    home.use(device, outlet, commands=False)
+    home.close()
+    return {topic: json.loads(text) for topic, text in outlet._broker._retained.items()}
+
+
+def test_the_temperature_is_announced_and_told(tmp_path: Path) -> None:
+    zone = tmp_path / "class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("48312\n")
+    found = asyncio.run(retained(tmp_path))
+    config = found[f"homeassistant/device/{client_id('dev')}/config"]
+    assert config["components"]["temperature"]["state_topic"] == "edge/dev/state"
+    assert found["edge/dev/state"]["temperature_c"] == pytest.approx(48.312)
+
+
+def test_a_machine_that_does_not_tell_has_no_such_sensor(tmp_path: Path) -> None:
+    found = asyncio.run(retained(tmp_path))
+    config = found[f"homeassistant/device/{client_id('dev')}/config"]
+    assert "temperature" not in config["components"]
+    assert found.keys() == {f"homeassistant/device/{client_id('dev')}/config", "edge/dev/a/state"}
