@@ -7,6 +7,7 @@ https://github.com/asyncapi/bindings/tree/master/mqtt. A message that is added i
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 import edge
+from edge.commands import Request
 from edge.decoders.base import DecoderOptions
 from edge.messages import OFFLINE, ONLINE, Message, status_topic
 from edge.plugins import derives, options_of
@@ -40,6 +42,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "device": {"description": "Name of the device: `device` of the YAML, else its host name."},
     "pipeline": {"description": "Name of the pipeline in the YAML."},
+    "command": {"description": "Name of the command, `unknown` where there is none of that name."},
     "source": {"description": "Name among the pipeline's `sources`, where it has several."},
 }
 STATUS_TOPIC = status_topic("{base}", "{device}")
@@ -121,19 +124,22 @@ def document() -> dict[str, Any]:
     }
 
 
-def message_kinds() -> list[type[Message]]:
+def message_kinds() -> list[type[Message | Request]]:
     """Return every kind of message there is: they stand in modules, not rooms, of the package."""
     names = [found.name for found in pkgutil.iter_modules(edge.__path__) if not found.ispkg]
     modules = [importlib.import_module(f"edge.{name}") for name in names if name != "__main__"]
     values = [value for module in modules for value in vars(module).values()]
-    return list(dict.fromkeys(value for value in values if derives(value, Message)))
+    kinds = [value for value in values if derives(value, Message) or derives(value, Request)]
+    return list(dict.fromkeys(kinds))
 
 
-def topics(kind: type[Message]) -> list[str]:
+def topics(kind: type[Message | Request]) -> list[str]:
     """Return the topics of a kind of message, with `{field}` for what a field says.
 
     There are two where a level is left out when its field is null.
     """
+    if issubclass(kind, Request):
+        return [kind.topic("{base}", "{device}")]
     found, types = [], get_type_hints(kind)
     for null in (False, True):
         message = object.__new__(kind)
@@ -144,7 +150,7 @@ def topics(kind: type[Message]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def payload_schemas(kinds: list[type[Message]]) -> dict[str, Any]:
+def payload_schemas(kinds: list[type[Message | Request]]) -> dict[str, Any]:
     """Return the JSON Schema (draft 7) of each payload and of its parts, by their names.
 
     They refer to one another as components of the document.
@@ -194,7 +200,7 @@ def _operation(one: Said, said: list[Said]) -> dict[str, Any]:
     }
 
 
-def _message(kind: type[Message]) -> dict[str, Any]:
+def _message(kind: type[Message | Request]) -> dict[str, Any]:
     first, _, more = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
     words = {"summary": first, "description": more}
     return {
@@ -222,7 +228,10 @@ class _Payloads(GenerateJsonSchema):
 
 
 def _described(made: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Return the schema of an object that always has all its fields, and says what they are."""
+    """Return the schema of an object, and say what its fields are.
+
+    Ours always has all of them; a request may leave out what has a default.
+    """
     texts = dict(_docs(kind))
     properties: dict[str, Any] = made["properties"]
     for name, field in properties.items():
@@ -232,7 +241,13 @@ def _described(made: dict[str, Any], kind: type) -> dict[str, Any]:
             # Draft 7 ignores what stands beside a reference.
             whole = {"allOf": [field]} if "$ref" in field else field
             properties[name] = {**whole, "description": texts[name]}
-    return {**made, "required": list(properties), "additionalProperties": False}
+    may_lack = issubclass(kind, Request)
+    required = [name for name in properties if not may_lack or name in _without_default(kind)]
+    return {**made, "required": required, "additionalProperties": False}
+
+
+def _without_default(kind: type[Any]) -> set[str]:
+    return {each.name for each in fields(kind) if each.default is dataclasses.MISSING}
 
 
 def _docs(kind: type) -> Iterator[tuple[str, str]]:

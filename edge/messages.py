@@ -1,12 +1,14 @@
 """What is said on each MQTT topic: the dataclass is the documentation of the payload.
 
 Every payload is one JSON object, but for `status`, which is the bare word. Times named `_at`
-are UTC in ISO 8601 with milliseconds. This module imports nothing of ours.
+are UTC in ISO 8601 with milliseconds. This module imports nothing of ours but names of events.
 """
 
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
+
+from edge.event_names import EventName
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -235,6 +237,7 @@ class Metrics(Message):
     qos: ClassVar[int] = 0
 
     pipeline: str
+    state: Literal["starting", "running", "paused", "failed", "ended", "stopped"]
     at: str
     clock_synced: bool
     window_s: float
@@ -284,39 +287,6 @@ class Metrics(Message):
     """Those of them that lie on disk."""
     undelivered_total: int
     """Messages given up since the start: too many waited, or for too long."""
-
-
-EventName = Literal[
-    "started",
-    "stopped",
-    "model_loaded",
-    "pipeline_failed",
-    "source_lost",
-    "source_back",
-    "source_ended",
-    "frame_failed",
-    "worker_died",
-    "worker_restarted",
-    "deadline_missed",
-    "trace_written",
-    "rung_changed",
-    "rung_refused",
-    "ladder_exhausted",
-    "not_permitted",
-    "reloaded",
-    "reload_failed",
-    "broker_connected",
-    "twin_found",
-    "sink_failed",
-    "sink_back",
-    "spool_found",
-    "spool_started",
-    "spool_drained",
-    "spool_failed",
-    "spool_set_aside",
-    "messages_dropped",
-    "certificate_expiring",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +341,9 @@ class EngineInfo:
 class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
-    state: Literal["starting", "running", "failed", "ended", "stopped"]
+    state: Literal["starting", "running", "paused", "failed", "ended", "stopped"]
+    overrides: dict[str, float]
+    """What the command `set` has put in the place of the YAML's `threshold` and `deadline_ms`."""
     sources: dict[str, str]
     """The type of each source, by name."""
     deadline_ms: float

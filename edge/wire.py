@@ -127,6 +127,16 @@ class Refused(NamedTuple):
     message: str
 
 
+class Picture(NamedTuple):
+    """What was asked for with `Look`."""
+
+    jpeg: bytes
+    """Empty where there is none."""
+    frame: int
+    why_not: str
+    """In words, where there is none."""
+
+
 class Ended(NamedTuple):
     """The source has no more frames, or as many as asked for were answered."""
 
@@ -157,11 +167,31 @@ class Change(NamedTuple):
     """The pipeline's options on that rung, as JSON."""
 
 
+class Look(NamedTuple):
+    """Supervisor to worker: send a picture of the next frame that is answered."""
+
+    max_bytes: int
+
+
 class Stop(NamedTuple):
     """Supervisor to worker: finish the frame in hand and end."""
 
 
-Record = Ready | Done | Late | Beat | Note | Failed | Refused | Ended | Job | Change | Stop
+Record = (
+    Ready
+    | Done
+    | Late
+    | Beat
+    | Note
+    | Failed
+    | Refused
+    | Picture
+    | Ended
+    | Job
+    | Change
+    | Look
+    | Stop
+)
 KINDS: tuple[type[Any], ...] = get_args(Record)
 R = TypeVar("R", bound="tuple[Any, ...]")
 

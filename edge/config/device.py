@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
+from edge.config.commands import Commands
 from edge.config.home_assistant import HomeAssistant
 from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
@@ -42,6 +43,9 @@ class Device(Options):
     telemetry: Telemetry = Field(default=Telemetry(), description="How often figures go out.")
     recorder: Recorder = Field(
         default=Recorder(), description="What becomes of the flight recorder's traces."
+    )
+    commands: Commands = Field(
+        default=Commands(), description="Which commands it obeys that come over MQTT."
     )
     home_assistant: HomeAssistant = Field(
         default=HomeAssistant(), description="Whether Home Assistant finds the device."

@@ -100,7 +100,7 @@ class BlackBox:
         self._still_to_come = 0
         self._settling = SETTLING
         self._timer: asyncio.TimerHandle | None = None
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[Path | None]] = set()
 
     def judged(self, source: int, frame: int, *, missed: bool) -> None:
         """Take note of a frame that was answered, or dropped for being late."""
@@ -142,10 +142,15 @@ class BlackBox:
         self._quiet_until[why] = now + self._archive.bounds.min_interval_s
         return True
 
-    def write(self, why: Why = "asked_for", *, offending: Key | None = None, how: str = "") -> None:
-        """Write a trace of what the ring holds now, where it holds anything."""
+    def write(
+        self, why: Why = "asked_for", *, offending: Key | None = None, how: str = ""
+    ) -> asyncio.Task[Path | None] | None:
+        """Write a trace of what the ring holds now, where it holds anything.
+
+        The task that is returned writes it, and has its path, or None where it could not.
+        """
         if self._keeper.ring is None or not self._archive.bounds.keep:
-            return
+            return None
         recording = flight.read(self._keeper.ring)
         if why == "worker_died":
             hand = furthest(recording.hands)
@@ -153,16 +158,17 @@ class BlackBox:
         elif recording.hands:
             recording = recording._replace(hands=[])  # of no interest while it lives
         if not recording.frames and offending is None:
-            return
+            return None
         task = asyncio.get_running_loop().create_task(
             self._write(recording, self._facts(), why, offending, how)
         )
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+        return task
 
     async def _write(
         self, recording: Recording, facts: Facts, why: Why, offending: Key | None, how: str
-    ) -> None:
+    ) -> Path | None:
         oldest_ns = min((frame.captured_ns for frame in recording.frames), default=facts.end_ns)
         felt = self._archive.sensors.since(oldest_ns)
         stories: list[Story] = []
@@ -175,7 +181,7 @@ class BlackBox:
         stem = f"{facts.pipeline}-{why.replace('_', '-')}"
         path = await self._archive.put(stem, make)
         if path is None:
-            return
+            return None
         (story,) = stories
         row = None if story.offending is None else story.frames[story.offending]
         self._tell(
@@ -188,3 +194,4 @@ class BlackBox:
             source=row and row.source,
             causes=story.causes,
         )
+        return path

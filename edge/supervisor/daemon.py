@@ -6,31 +6,32 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import platform
 import signal
 import time
 from collections import defaultdict
-from functools import partial
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge import __version__
 from edge.config.load import broker_access
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
-from edge.latency.figures import percentiles
-from edge.messages import Info
 from edge.spool.spool import TEND_EVERY_S, Spool
 from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
 from edge.supervisor.broker import EmbeddedBroker
+from edge.supervisor.commands import Commands
+from edge.supervisor.device_info import device_info
+from edge.supervisor.farewell import put_away, summarize
 from edge.supervisor.home_assistant import HomeAssistant
 from edge.supervisor.identity import new_boot
 from edge.supervisor.idle import WakeUpLimit
 from edge.supervisor.log import log
 from edge.supervisor.notify import notify, watchdog_interval_s
+from edge.supervisor.obey import Obey
 from edge.supervisor.outlet import Outlet
 from edge.supervisor.pipeline import SupervisedPipeline
+from edge.supervisor.process import dismiss_worker_ahead
+from edge.supervisor.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 STOP_LIMIT_S = 5.0
 DELIVERY_LIMIT_S = 15.0
-PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "paho-mqtt")
 
 
 class Daemon:
@@ -68,11 +68,14 @@ class Daemon:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._all_ended = False
         self._failed = False
-        self._reloading: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[str] | None = None
         self._until_the_end = contextlib.ExitStack()
         self._wake_up_limit = contextlib.ExitStack()
         self._embedded: dict[int, EmbeddedBroker] = {}
+        self.changing = asyncio.Lock()
         self._archive = Archive(self._device.recorder)
+        self.steering = Steering(self._device.device)
+        self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
         self._home = HomeAssistant(self._pipelines, self._archive.sensors)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._event_sequence = itertools.count()
@@ -100,9 +103,13 @@ class Daemon:
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
+        self._follow_steering()
         self._announce()
         for name in self._device.pipelines:
             self._start(name)
+        if all(pipeline.state == "paused" for pipeline in self._pipelines.values()):
+            dismiss_worker_ahead()
+        self._commands.use(self._device, self._outlet)
         notify("READY=1", f"STATUS={self._status()}")
         chores = [
             self._loop.create_task(chore())
@@ -150,23 +157,57 @@ class Daemon:
         if limit.refusal:
             self._outlet.tell("not_permitted", limit.refusal, level=logging.WARNING)
 
+    @property
+    def device(self) -> Device:
+        """The configuration in force."""
+        return self._device
+
+    @property
+    def outlet(self) -> Outlet:
+        """The way to the broker."""
+        return self._outlet
+
+    def _follow_steering(self) -> None:
+        """Forget of what commands have changed what no longer holds by the YAML."""
+        if self.steering.trouble:
+            self._outlet.tell("steering_lost", self.steering.trouble, level=logging.ERROR)
+            self.steering.trouble = ""
+        if self.steering.follow(self._device.pipelines) and (why := self.steering.write()):
+            log(logging.WARNING, "not_remembered", why)
+
     def _announce(self) -> None:
         """Tell Home Assistant what there is, and what there is no more."""
-        self._home.use(self._device, self._outlet, commands=False)
+        steered = {"pause", "snapshot"} <= set(self._device.commands.allowed)
+        self._home.use(self._device, self._outlet, commands=steered)
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, before: SupervisedPipeline | None = None) -> None:
+        """Start a pipeline; one that was there `before` with other values is gone on with."""
+        written, limit = self._device.pipelines[name], self._max_frames
+        if before is not None and limit is not None:
+            limit = max(limit - before.keeper.answered, 0)
         pipeline = SupervisedPipeline(
             name,
-            self._device.pipelines[name],
+            self.steering.applied(name, written),
             self._outlet,
             sequence=self._sequences[name],
-            max_frames=self._max_frames,
+            max_frames=limit,
             archive=self._archive,
+            overrides=self.steering.overrides(name, written),
+            paused=self.steering.of(name).paused,
+            first_frames=before.keeper.next_frames if before is not None else None,
         )
         self._pipelines[name] = pipeline
         self._running[name] = self._loop.create_task(pipeline.run())
         self._running[name].add_done_callback(lambda _task: self._stop_when_all_ended())
         self._changed.set()
+
+    async def restart(self, name: str) -> None:
+        """Start a pipeline anew, as the configuration and `steering` have it now."""
+        before = self._pipelines[name]
+        await before.stop()
+        await self._running.pop(name)
+        self._outlet.send(before.metrics())
+        self._start(name, before)
 
     def _stop_when_all_ended(self) -> None:
         """End when nothing is left to do: every source has ended, or its pipeline failed."""
@@ -181,6 +222,7 @@ class Daemon:
         notify("STOPPING=1")
         if self._reloading is not None:
             await self._reloading
+        await self._commands.close()
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
@@ -194,46 +236,9 @@ class Daemon:
         patient = self._all_ended and answered
         await self._outlet.stop(DELIVERY_LIMIT_S if patient else limit_s)
         tending.cancel()
-        lost = await self._put_away()
-        self._summarize()
+        lost = await put_away(self._spool, self._outlet.address)
+        summarize(self._pipelines)
         return 1 if self._failed or (lost and self._all_ended) else 0
-
-    async def _put_away(self) -> int:
-        """Keep what the broker has not got; return how many messages are lost all the same."""
-        self._spool.on_event = partial(log, logging.WARNING)
-        waiting, lost = len(self._spool), await self._spool.close()
-        if waiting > lost:
-            log(
-                logging.WARNING,
-                "kept",
-                f"{waiting - lost} messages were not acknowledged by {self._outlet.address}: they "
-                "are kept, and go out when the daemon runs again",
-            )
-        if lost:
-            log(
-                logging.ERROR,
-                "undelivered",
-                f"{lost} messages were not acknowledged by {self._outlet.address} and are lost",
-            )
-        return lost
-
-    def _summarize(self) -> None:
-        for name, pipeline in self._pipelines.items():
-            figures = pipeline.figures
-            latency = percentiles(figures.latency_total)
-            fields: dict[str, Any] = {
-                "pipeline": name,
-                "frames": figures.total.frames,
-                "p50_ms": latency.p50,
-                "p99_ms": latency.p99,
-                "max_ms": latency.max,
-                "misses": figures.total.misses,
-                "failed": figures.total.failed,
-            }
-            fields |= {f"dropped_{loss}": n for loss, n in figures.total.dropped.items()}
-            if pipeline.rungs.any_cache:
-                fields["cache_hits"] = figures.total.hits
-            log(logging.INFO, "summary", **fields)
 
     async def _tend(self) -> None:
         """Look after what waits for the broker, every second."""
@@ -270,23 +275,10 @@ class Daemon:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._outlet.send(self._info())
+            self._outlet.send(device_info(self._outlet, self._pipelines))
             self._home.changed()
             notify(f"STATUS={self._status()}")
             self._stop_when_all_ended()
-
-    def _info(self) -> Info:
-        return Info(
-            device=self._device.device,
-            boot=self._boot,
-            at=clock.utc(),
-            clock_synced=self._outlet.clock_synced,
-            version=__version__,
-            python=platform.python_version(),
-            machine=platform.machine(),
-            packages=_versions(),
-            pipelines={name: pipeline.info() for name, pipeline in self._pipelines.items()},
-        )
 
     async def _keep_watchdog(self) -> None:
         """Tell systemd that we live; it acts when this loop stalls."""
@@ -300,12 +292,20 @@ class Daemon:
         for pipeline in self._pipelines.values():
             pipeline.black_box.write()
 
-    def _reload_soon(self) -> None:
+    def _reload_soon(self) -> asyncio.Task[str]:
         if self._reloading is None:
             self._reloading = self._loop.create_task(self._reload())
+        return self._reloading
 
-    async def _reload(self) -> None:
-        """Take the YAML as it is now; what did not change in it runs on undisturbed."""
+    async def reload(self) -> str:
+        """Read the YAML again; return why it was not taken, empty where it was."""
+        return await asyncio.shield(self._reload_soon())
+
+    async def _reload(self) -> str:
+        """Take the YAML as it is now; what did not change in it runs on undisturbed.
+
+        Returns why it cannot be taken, empty where it was.
+        """
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             device = self._read_config()
@@ -316,8 +316,11 @@ class Daemon:
                 f"the old configuration stays in force: {error}",
                 level=logging.ERROR,
             )
+            return str(error)
         else:
-            await self._change_to(device, outlet)
+            async with self.changing:
+                await self._change_to(device, outlet)
+            return ""
         finally:
             self._reloading = None
             notify("READY=1", f"STATUS={self._status()}")
@@ -337,12 +340,11 @@ class Daemon:
         return self._new_outlet(device, access, spool)
 
     async def _change_to(self, device: Device, outlet: Outlet) -> None:
+        if device.device != self._device.device:
+            self.steering = Steering(device.device)
         self._device = device
-        gone = [
-            name
-            for name, pipeline in self._pipelines.items()
-            if device.pipelines.get(name) != pipeline.options or pipeline.state == "failed"
-        ]
+        self._follow_steering()
+        gone = [name for name, pipeline in self._pipelines.items() if not self._as_is(pipeline)]
         await asyncio.gather(*(self._pipelines[name].stop() for name in gone))
         for name in gone:
             await self._running.pop(name)
@@ -361,6 +363,7 @@ class Daemon:
         added = [name for name in device.pipelines if name not in self._pipelines]
         for name in added:
             self._start(name)
+        self._commands.use(device, outlet)
         self._announce()
         self._changed.set()
         kept = [name for name in self._pipelines if name not in added]
@@ -368,18 +371,18 @@ class Daemon:
             "reloaded", "the new configuration is in force", kept=kept, started=added, stopped=gone
         )
 
+    def _as_is(self, pipeline: SupervisedPipeline) -> bool:
+        """Whether a pipeline can run on as it is under the configuration in force."""
+        written = self._device.pipelines.get(pipeline.name)
+        return (
+            written is not None
+            and self.steering.applied(pipeline.name, written) == pipeline.options
+            and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
+            and pipeline.state != "failed"
+        )
+
     async def _change_spool(self, spool: Spool) -> None:
         if spool is not self._spool:
             spool.take_over(self._spool)
             await self._spool.close()
             self._spool = spool
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

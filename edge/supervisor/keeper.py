@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import WorkerProcess, how_it_ended
-from edge.wire import Beat, Change, Done, Ended, Failed, Late, Note, Ready
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from mmap import mmap
 
     from edge.config.pipeline import Pipeline
-    from edge.wire import Record
+    from edge.wire import Change, Look, Record
 
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 HEALTHY_S = 60.0  # a worker that lived so long is restarted at once again
@@ -40,11 +40,15 @@ class Keeper:
         *,
         device: str,
         max_frames: int | None,
+        first_frames: list[int] | None = None,
         on_record: Callable[[Record], None],
         on_died: Callable[[str, list[str], float], None],
         on_output: Callable[[str], None],
     ) -> None:
-        """`on_died` hears (how, last words, seconds until the next start)."""
+        """`on_died` hears (how, last words, seconds until the next start).
+
+        `first_frames` are the numbers that the sources go on with; 0 for all where not given.
+        """
         self.name = name
         self.options = options
         """What the next worker is started with; they are those of `rung`."""
@@ -58,15 +62,19 @@ class Keeper:
         self.ring: mmap | None = None
         """The flight recorder's ring of the worker, or of the last one; None before the first."""
         self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self._over = asyncio.Event()
         self._silent_ticks = 0
         self._busy_since_ns = 0
         self._ready = False
-        self._ended = False
+        self.ended = False
+        """Whether the source has no more frames."""
         self._verdict = ""
         self._words = LastWords()
         self.restarts = -1
-        self._next_frames = [0] * len(options.all_sources)
+        self.next_frames = first_frames or [0] * len(options.all_sources)
+        """Number of the frame that each source goes on with."""
         self._deadly = -1
         self.answered = 0
         self.failure: Failed | None = None
@@ -79,12 +87,15 @@ class Keeper:
     async def run(self) -> None:
         """Keep a worker running until the source has ended or `stop` was called."""
         attempt = 0
-        while not self._stopping.is_set():
+        while await self._may_live():
             began = time.monotonic()
             self.restarts += 1
             how = await self._live()
-            if self._ended or self._stopping.is_set():
+            if self.ended or self._stopping.is_set():
                 return
+            if self.paused:
+                attempt, self.restarts = 0, self.restarts - 1
+                continue
             if time.monotonic() - began > HEALTHY_S:
                 attempt = 0
             # What cannot work now is tried again as well, but never at once.
@@ -96,14 +107,19 @@ class Keeper:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
+    async def _may_live(self) -> bool:
+        """Wait while it is paused; False when it is to end."""
+        await self._wanted.wait()
+        return not self._stopping.is_set()
+
     def _leave_out_what_kills(self) -> None:
         """Pass over a pulled frame that two workers died of; a live source has moved on anyway."""
         if self.options.live or not self._ready:
             return  # (of pulled sources there is one)
-        deadly, self._deadly = self._deadly, self._next_frames[0]
+        deadly, self._deadly = self._deadly, self.next_frames[0]
         if deadly == self._deadly:
             details = {"frame": deadly, "file": None}
-            self._next_frames[0] += 1
+            self.next_frames[0] += 1
             self._on_record(
                 Note("frame_failed", f"frame {deadly} ended two workers and is left out", details)
             )
@@ -111,6 +127,28 @@ class Keeper:
     async def stop(self) -> None:
         """Let the worker finish its frame, then end it, by force if it takes too long."""
         self._stopping.set()
+        self._wanted.set()
+        await self._end_worker()
+
+    @property
+    def paused(self) -> bool:
+        """Whether there shall be no worker for now."""
+        return not self._wanted.is_set()
+
+    def hold(self) -> None:
+        """Start no worker until `resume`."""
+        self._wanted.clear()
+
+    async def pause(self) -> None:
+        """Let the worker finish its frame and end, and start none until `resume`."""
+        self.hold()
+        await self._end_worker()
+
+    def resume(self) -> None:
+        """Start a worker again; a pulled source goes on where the last one was."""
+        self._wanted.set()
+
+    async def _end_worker(self) -> None:
         worker = self._worker
         if worker is None:
             return
@@ -120,12 +158,12 @@ class Keeper:
         except asyncio.TimeoutError:
             worker.kill()
 
-    def ask(self, change: Change) -> bool:
-        """Ask the worker for another rung; False when there is none to ask."""
+    def ask(self, wish: Change | Look) -> bool:
+        """Ask the worker for another rung, or a picture; False when there is none to ask."""
         if self._worker is None or not self._ready:
             return False
         try:
-            self._worker.wire.send(change)
+            self._worker.wire.send(wish)
         except ConnectionError:
             return False
         return True
@@ -142,7 +180,7 @@ class Keeper:
             self.name,
             self.options,
             device=self._device,
-            first_frames=self._next_frames,
+            first_frames=self.next_frames,
             max_frames=left,
             rung=self.rung,
         )
@@ -179,18 +217,18 @@ class Keeper:
 
     def _take(self, record: Record) -> None:
         if isinstance(record, (Done, Late)):
-            self._next_frames[record.source] = record.frame + 1
+            self.next_frames[record.source] = record.frame + 1
             self.answered += isinstance(record, Done)
         elif isinstance(record, Note) and record.event == "frame_failed":
             names = list(self.options.all_sources)
             source = names.index(record.details["source"]) if "source" in record.details else 0
-            self._next_frames[source] = record.details["frame"] + 1
+            self.next_frames[source] = record.details["frame"] + 1
         elif isinstance(record, Beat):
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):
             self._ready = True
         elif isinstance(record, Ended):
-            self._ended = True
+            self.ended = True
         elif isinstance(record, Failed):
             self.failure = record
         self._on_record(record)

@@ -6,7 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, get_args
 
-from edge.messages import Event, EventName, Message
+from edge.event_names import EventName
+from edge.messages import Event, Message
 from edge.sinks.mqtt import MqttSink
 from edge.supervisor import clock
 from edge.supervisor.identity import client_id
@@ -71,6 +72,7 @@ class Outlet:
         )
         self.retain = self._broker.retain
         self.put = self._broker.put
+        self.publish = self._broker.connection.publish
         self.subscribe = self._broker.connection.subscribe
         self.unsubscribe = self._broker.connection.unsubscribe
 

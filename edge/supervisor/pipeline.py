@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.latency.figures import Figures
 from edge.messages import (
     Cached,
-    CacheFigures,
-    EngineInfo,
     Latency,
     Metrics,
-    ModelInfo,
-    PipelineInfo,
     Result,
     SourceResult,
 )
@@ -23,24 +19,25 @@ from edge.supervisor import clock
 from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
+from edge.supervisor.looking import Looking
 from edge.supervisor.memory import rss_bytes
+from edge.supervisor.pipeline_info import cache_figures
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
 from edge.supervisor.story import Facts
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready, Refused
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from edge.config.pipeline import Pipeline
-    from edge.latency.figures import Window
     from edge.supervisor.black_box import Archive
     from edge.supervisor.outlet import Outlet
     from edge.wire import Record
 
 MISS_EVENTS_EVERY_S = 10.0
 FAILURE_EVENTS_EVERY_S = 1.0
-State = Literal["starting", "running", "failed", "ended", "stopped"]
+State = Literal["starting", "running", "paused", "failed", "ended", "stopped"]
 
 
 class SupervisedPipeline:
@@ -55,11 +52,19 @@ class SupervisedPipeline:
         sequence: Iterator[int],
         max_frames: int | None,
         archive: Archive,
+        overrides: Mapping[str, float],
+        paused: bool = False,
+        first_frames: list[int] | None = None,
     ) -> None:
-        """`sequence` numbers the published results; it and the `archive` outlive a reload."""
+        """`sequence` numbers the published results; it and the `archive` outlive a reload.
+
+        `overrides` tells what of the options is not the YAML's; `first_frames` are the numbers
+        that the sources go on with.
+        """
         self.name = name
         self.options = options
-        self.state: State = "starting"
+        self.overrides = dict(overrides)
+        self.state: State = "paused" if paused else "starting"
         self.outlet = outlet
         self._sources = [SupervisedSource(each, options) for each in options.all_sources]
         self._alone = len(self._sources) == 1
@@ -71,6 +76,7 @@ class SupervisedPipeline:
             options,
             device=outlet.device,
             max_frames=max_frames,
+            first_frames=first_frames,
             on_record=self._take,
             on_died=self._worker_died,
             on_output=self._worker_said,
@@ -78,6 +84,10 @@ class SupervisedPipeline:
         self._sensors = archive.sensors
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
+        self.looking = Looking(self.keeper.ask)
+        if paused:
+            self.keeper.hold()
+            self.rungs.pause()
         self._died_ns: int | None = None
         self._sequence = sequence
         self._quiet_until: dict[str, float] = {}
@@ -91,6 +101,28 @@ class SupervisedPipeline:
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
+
+    async def pause(self) -> None:
+        """Finish the frame in hand, and let go of source and model until `resume`."""
+        await self.keeper.pause()
+        if self.keeper.ended or self.state == "paused":
+            return
+        self.rungs.pause()
+        for source in self._sources:
+            source.pause()
+        self._died_ns = None
+        self._close_window()
+        self.state = "paused"
+        self.outlet.changed()
+
+    def resume(self) -> None:
+        """Begin again; of the pause there is nothing in the figures."""
+        if self.state == "paused":
+            self._close_window()
+            self.rungs.resume()
+            self.state = "starting"
+            self.keeper.resume()
+            self.outlet.changed()
 
     async def stop(self) -> None:
         """Finish the frame in hand and end."""
@@ -118,6 +150,8 @@ class SupervisedPipeline:
             self.rungs.prepared(record)
             if self.state != "running":
                 self._started(record)
+        elif isinstance(record, Picture):
+            self.looking.came(record)
         elif isinstance(record, Refused):
             self.rungs.refused(record)
         elif isinstance(record, Failed):
@@ -319,6 +353,7 @@ class SupervisedPipeline:
             device=self.outlet.device,
             boot=self.outlet.boot,
             pipeline=self.name,
+            state=self.state,
             at=clock.utc(),
             clock_synced=self.outlet.clock_synced,
             window_s=round(window.seconds, 3),
@@ -338,7 +373,7 @@ class SupervisedPipeline:
             latency_total_ms=window.total,
             stages_ms=window.stages,
             acknowledged_ms=window.acknowledged,
-            cache=self._cache_figures(window),
+            cache=cache_figures(window, total) if self.rungs.any_cache else None,
             sources=sources,
             rung=self.rungs.rung,
             rung_name=self.rungs.names[self.rungs.rung],
@@ -349,52 +384,6 @@ class SupervisedPipeline:
             waiting=self.outlet.waiting,
             spooled=self.outlet.spooled,
             undelivered_total=self.outlet.given_up,
-        )
-
-    def _cache_figures(self, window: Window) -> CacheFigures | None:
-        if not self.rungs.any_cache:
-            return None
-        counts, total = window.counts, self.figures.total
-        return CacheFigures(
-            hits=counts.hits,
-            hits_total=total.hits,
-            misses=counts.frames - counts.hits,
-            misses_total=total.frames - total.hits,
-            latency_ms=window.hits,
-            latency_total_ms=window.hits_total,
-            acknowledged_ms=window.hits_acknowledged,
-        )
-
-    def info(self) -> PipelineInfo:
-        """Return the pipeline as it stands in the info message."""
-        ready, model = self.rungs.ready, self.rungs.options.model
-        return PipelineInfo(
-            state=self.state,
-            sources={name: each.type for name, each in self.options.all_sources.items()},
-            deadline_ms=self.options.deadline_ms,
-            on_late=self.options.on_late,
-            decoder=self.options.decode.type,
-            rung=self.rungs.rung,
-            rungs=self.rungs.names,
-            model=ready
-            and ModelInfo(
-                file=model.path.name,
-                digest=ready.digest,
-                size_bytes=ready.size_bytes,
-                inputs=ready.inputs,
-                outputs=ready.outputs,
-            ),
-            engine=ready
-            and EngineInfo(
-                name=ready.engine,
-                version=ready.engine_version,
-                reason=ready.engine_reason,
-                threads=ready.threads,
-                init_ms=ready.init_ms,
-                first_invoke_ms=ready.first_invoke_ms,
-                warm_up_frames=ready.warm_up_frames,
-                batch=ready.batch,
-            ),
         )
 
 

@@ -121,8 +121,13 @@ def worker_ahead() -> Iterator[None]:
     try:
         yield
     finally:
-        while _started_ahead:
-            _started_ahead.pop().close()
+        dismiss_worker_ahead()
+
+
+def dismiss_worker_ahead() -> None:
+    """End the worker that was started ahead, where nobody has wanted it: it waits only so long."""
+    while _started_ahead:
+        _started_ahead.pop().close()
 
 
 class WorkerProcess(ChildProcess):

@@ -66,6 +66,7 @@ class Rungs:
         self._down = self._up = 0
         self._seconds = [0.0] * len(self.names)
         self._since_s = time.monotonic()
+        self._standing = False
         self._controller = None
         if options.ladder is not None:
             self._controller = LadderController(
@@ -154,7 +155,7 @@ class Rungs:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _decide(self, controller: LadderController, now_s: float) -> None:
-        step = controller.decide(now_s)
+        step = None if self._standing else controller.decide(now_s)
         if controller.exhausted and not self._told_exhausted:
             self._told_exhausted = True
             self._tell(
@@ -178,6 +179,18 @@ class Rungs:
     def worker_died(self) -> None:
         """Stay on the rung where a worker died on the way to another."""
         self._failed(f"{TWICE} workers died while they prepared it")
+
+    def pause(self) -> None:
+        """Stay where it is: there will be no worker for a while, and that time does not count."""
+        if self._asked is not None and self._controller is not None:
+            self._forget(self._controller)
+        self._count_seconds(time.monotonic())
+        self._standing = True
+
+    def resume(self) -> None:
+        """Count the time again: there is a worker."""
+        self._count_seconds(time.monotonic())
+        self._standing = False
 
     def source_lost(self, why: str) -> None:
         """Go back where a source cannot be had as the rung asked for wants it."""
@@ -220,7 +233,8 @@ class Rungs:
         )
 
     def _count_seconds(self, now_s: float) -> None:
-        self._seconds[self.rung] += now_s - self._since_s
+        if not self._standing:
+            self._seconds[self.rung] += now_s - self._since_s
         self._since_s = now_s
 
     def figures(self) -> LadderFigures | None:

@@ -43,6 +43,10 @@ class SupervisedSource:
         self._lost_since += mailbox + source + passed
         self.figures.lost(mailbox=mailbox, source=source, skipped=passed)
 
+    def pause(self) -> None:
+        """Take note that no frame falls due until there is a worker again."""
+        self._last_ns, self._counted, self._lost_since = None, (0, 0, 0), 0
+
     def worker_died(self) -> None:
         """Take note that frames fall due that nobody takes, and that counts begin anew."""
         self._worker_is_new, self._counted = True, (0, 0, 0)

@@ -59,6 +59,7 @@ class CaptureSide:
         self._inference = inference
         self._tell = tell
         self._recorder = inference.recorder
+        self._lens = inference.lens
         # A live source is somewhere else by now; a pulled one goes on where the last worker was.
         self._offset = first_frame if self._live else 0
         self._pass_over = 0 if self._live else first_frame
@@ -216,6 +217,7 @@ class CaptureSide:
         self._recorder.capturing(slot)
         frame = self.source.retrieve()
         slot.retrieved_ns = time.monotonic_ns()
+        self._lens.captured(slot, frame)
         self._recorder.marks[slot.mark] = PREPROCESS
         self._preprocess(frame, slot.tensor)
         slot.prepared_ns = time.monotonic_ns()

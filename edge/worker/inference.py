@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edge.flight import DECODE
 from edge.wire import Done, Late
 from edge.worker.cache import Kept
+from edge.worker.lens import Lens
 from edge.worker.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class InferenceSide:
     ) -> None:
         """Without a `recorder` it keeps one of its own, which nobody reads."""
         self.recorder = recorder if recorder is not None else Recorder()
+        self.lens = Lens(tell)
         self._mailbox = mailbox
         self._tell = tell
         self._live = live
@@ -153,6 +155,8 @@ class InferenceSide:
                 way.rung,
             )
             self._tell(done)
+            if slot.picture is not None:
+                self.lens.answered(slot, done)
             self.recorder.done(done, slot.captor, slot.runner, self._mailbox.waiting)
             self._mailbox.recycle(slot)
             self._since_collection += 1

@@ -51,6 +51,8 @@ class Slot:
     batch: int = 1
     outputs: list[NDArray[Any]] = field(default_factory=list)
     hit: Hit | None = None
+    picture: NDArray[Any] | None = None
+    """A copy of the frame, where somebody asked for one."""
     asked: Any = None
     """What the cache knows the tensor by."""
 

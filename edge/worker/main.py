@@ -18,7 +18,7 @@ import threading
 from edge import flight
 from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
-from edge.wire import Change, Ended, Failed, Job, Note, Stop, Wire
+from edge.wire import Change, Ended, Failed, Job, Look, Note, Stop, Wire
 from edge.worker.cpu import take_place
 from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
@@ -107,6 +107,8 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                     loop.stop()
                 elif isinstance(record, Change):
                     rungs.change(record)
+                elif isinstance(record, Look):
+                    loop.inference.lens.ask(record)
             line.tell(loop.beat())
 
     quiet_python()

@@ -61,6 +61,7 @@ class SimulatedDevice:
             device=self.name,
             boot=self.boot,
             pipeline=pipeline,
+            state="running",
             at=AT,
             clock_synced=True,
             window_s=window.seconds,

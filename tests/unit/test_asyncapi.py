@@ -90,7 +90,7 @@ def test_a_payload_fits_on_its_topic_and_nothing_else_does(name: str) -> None:
     assert TOPICS.errors(topic, payload) == []
     for key in payload:
         assert TOPICS.errors(topic, {k: v for k, v in payload.items() if k != key})
-        assert TOPICS.errors(topic, {**payload, key: ["of another type"]})
+        assert TOPICS.errors(topic, {**payload, key: [None]})
     assert TOPICS.errors(topic, {**payload, "unheard_of": 1})
     for key in ("at", "captured_at"):
         if key in payload:
@@ -108,6 +108,16 @@ def test_predictions_are_those_of_the_decoders() -> None:
         assert TOPICS.errors(topic, {**payload, "predictions": [wrong]})
     text = DOCUMENT["components"]["schemas"]["ClassScore"]["properties"]["score"]["description"]
     assert text == "In the model's real units."
+
+
+def test_a_request_may_leave_out_what_has_a_default_and_nothing_else() -> None:
+    topic = "edge/porch-pi/command/set"
+    assert TOPICS.errors(topic, {"pipeline": "door", "threshold": 0.5}) == []
+    assert TOPICS.errors(topic, {"threshold": 0.5})
+    assert TOPICS.errors(topic, {"pipeline": "door", "treshold": 0.5})
+    assert TOPICS.errors(topic, {"pipeline": "door", "threshold": "high"})
+    assert DOCUMENT["operations"]["receiveCommandSet"]["action"] == "receive"
+    assert DOCUMENT["operations"]["sendCommandCommandAnswer"]["action"] == "send"
 
 
 def test_objects_within_a_payload_are_closed_as_well() -> None:
@@ -140,13 +150,13 @@ def test_all_fields_stand_in_their_order() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ping(Message):
+class Knock(Message):
     """Ask whether somebody is there.
 
     Anybody may.
     """
 
-    topic_name: ClassVar[str] = "command/ping"
+    topic_name: ClassVar[str] = "command/knock"
     received: ClassVar[bool] = True
 
     way: Literal["loud", "soft"]
@@ -154,14 +164,14 @@ class Ping(Message):
 
 
 def test_a_message_that_is_added_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "Ping", Ping, raising=False)
+    monkeypatch.setattr(messages, "Knock", Knock, raising=False)
     made = document()
     assert list(Draft7Validator(official_schema()).iter_errors(made)) == []
-    assert made["channels"]["commandPing"]["address"] == "{base}/{device}/command/ping"
-    assert made["operations"]["receiveCommandPing"]["action"] == "receive"
-    assert made["components"]["messages"]["Ping"]["summary"] == "Ask whether somebody is there."
-    assert made["components"]["messages"]["Ping"]["description"] == "Anybody may."
-    way = made["components"]["schemas"]["Ping"]["properties"]["way"]
+    assert made["channels"]["commandKnock"]["address"] == "{base}/{device}/command/knock"
+    assert made["operations"]["receiveCommandKnock"]["action"] == "receive"
+    assert made["components"]["messages"]["Knock"]["summary"] == "Ask whether somebody is there."
+    assert made["components"]["messages"]["Knock"]["description"] == "Anybody may."
+    way = made["components"]["schemas"]["Knock"]["properties"]["way"]
     assert way == {"type": "string", "enum": ["loud", "soft"], "description": "How to ask."}
 
 

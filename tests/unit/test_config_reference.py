@@ -97,6 +97,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `mqtt.spool`",
         "### `telemetry`",
         "### `recorder`",
+        "### `commands`",
         "### `home_assistant`",
         "### `home_assistant.occupancy`",
         "### `pipelines.NAME`",

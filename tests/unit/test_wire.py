@@ -19,7 +19,9 @@ from edge.wire import (
     Failed,
     Job,
     Late,
+    Look,
     Note,
+    Picture,
     Ready,
     Record,
     Refused,
@@ -62,6 +64,8 @@ RECORDS: list[Record] = [
     Job(None, "door", "{}", [12, 0], 30, check_only=True, rung=2),
     Change(2, "{}"),
     Refused(2, "no such file"),
+    Picture(b"\xff\xd8", 7, ""),
+    Look(131_072),
     Stop(),
 ]
 

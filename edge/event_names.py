@@ -1,0 +1,38 @@
+"""What can happen: the events that are published. New ones go to the end."""
+
+from typing import Literal
+
+EventName = Literal[
+    "started",
+    "stopped",
+    "model_loaded",
+    "pipeline_failed",
+    "source_lost",
+    "source_back",
+    "source_ended",
+    "frame_failed",
+    "worker_died",
+    "worker_restarted",
+    "deadline_missed",
+    "trace_written",
+    "rung_changed",
+    "rung_refused",
+    "ladder_exhausted",
+    "not_permitted",
+    "reloaded",
+    "reload_failed",
+    "broker_connected",
+    "twin_found",
+    "sink_failed",
+    "sink_back",
+    "spool_found",
+    "spool_started",
+    "spool_drained",
+    "spool_failed",
+    "spool_set_aside",
+    "messages_dropped",
+    "certificate_expiring",
+    "steered",
+    "steering_lost",
+    "command_refused",
+]
