@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -222,6 +223,8 @@ class Watch:
         due_s = 0.0
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
+                # As it is now, whatever COLUMNS and LINES say: the window may have changed.
+                console.size = os.get_terminal_size(sys.stdout.fileno())
                 with self._lock:
                     if time.monotonic() >= due_s:
                         screen.look(self._listening.listened_s)

@@ -13,6 +13,8 @@ from parties import Daemon, Listener, Mosquitto, device, free_port
 from pseudo_terminal import ENTERED, LEFT, PseudoTerminal
 from simulated_fleet import Crowd, SimulatedDevice, pooled
 
+from edge.supervisor.broker import EmbeddedBroker
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -65,6 +67,17 @@ def test_the_fleets_p99_is_that_of_all_samples_of_all_devices(
     assert p99s == sorted(p99s, reverse=True)
     (one,) = (each for each in said["devices"] if each["device"] == "pi-007")
     assert one["latency_ms"]["p99"] == pooled([devices[7]]).percentile(99) / 1000
+
+
+def test_a_broker_of_mqtt_3_1_1_does_as_well() -> None:
+    devices = a_fleet(5)
+    with EmbeddedBroker() as broker, Crowd(broker.port) as crowd:
+        report_soon(crowd, devices)
+        done = edge("top", "--broker", broker.url, "--once", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    fleet = json.loads(done.stdout)["fleet"]
+    assert fleet["states"]["online"] == 5
+    assert fleet["latency_ms"]["p99"] == pooled(devices).percentile(99) / 1000
 
 
 def test_a_broker_with_its_usual_bounds_names_its_thousands_of_devices(
