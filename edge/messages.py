@@ -87,6 +87,24 @@ class Cached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The message that a frame came in, and what the device spent on it.
+
+    The durations are by the device's own clock, so that the sender's need not agree with it.
+    """
+
+    topic: str
+    correlation: str | None
+    """The message's correlation data, base64."""
+    sent_at: str | None
+    """The message's user property `sent_at`, as its sender wrote it."""
+    queue_ms: float
+    """From the receipt to the result, less `compute_ms`."""
+    compute_ms: float
+    """Making pixels of the message, preprocessing, forward pass and decoding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Message):
     """`BASE/DEVICE/PIPELINE/predictions`: what the model said of one frame."""
 
@@ -123,6 +141,8 @@ class Result(Message):
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
+    request: Request | None = None
+    """Null where the frame came from no broker."""
 
     @property
     def worth(self) -> float:
@@ -314,6 +334,7 @@ EventName = Literal[
     "spool_set_aside",
     "messages_dropped",
     "certificate_expiring",
+    "answer_refused",
 ]
 
 

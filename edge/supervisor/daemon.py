@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from edge import __version__
-from edge.config.load import broker_access
+from edge.config.load import broker_access, tell_access
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
 from edge.latency.figures import percentiles
@@ -120,13 +120,24 @@ class Daemon:
         return spool
 
     def _access_to(self, device: Device) -> Access:
-        """Return the way to the broker of this configuration, starting an embedded one."""
+        """Return the way to the broker of this configuration."""
+        return broker_access(device.mqtt, self._broker_of(device))
+
+    def _broker_of(self, device: Device) -> str:
+        """Return the URL of this configuration's broker, starting an embedded one."""
         broker = self._broker or device.mqtt.broker
         if port := embedded_port(broker):
             if port not in self._embedded:
                 self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
             broker = self._embedded[port].url
-        return broker_access(device.mqtt, broker)
+        return broker
+
+    def _told_of_broker(self, device: Device, name: str) -> str | None:
+        """Return what a pipeline's worker must know of the broker; None where it needs none."""
+        sources = device.pipelines[name].all_sources.values()
+        if not any(source.from_broker for source in sources):
+            return None
+        return tell_access(device.mqtt, self._broker_of(device))
 
     def _new_outlet(self, device: Device, access: Access, spool: Spool) -> Outlet:
         return Outlet(
@@ -153,6 +164,7 @@ class Daemon:
             self._outlet,
             sequence=self._sequences[name],
             max_frames=self._max_frames,
+            broker=self._told_of_broker(self._device, name),
             archive=self._archive,
         )
         self._pipelines[name] = pipeline
@@ -328,7 +340,9 @@ class Daemon:
         gone = [
             name
             for name, pipeline in self._pipelines.items()
-            if device.pipelines.get(name) != pipeline.options or pipeline.state == "failed"
+            if device.pipelines.get(name) != pipeline.options
+            or pipeline.state == "failed"
+            or pipeline.keeper.broker != self._told_of_broker(device, name)
         ]
         await asyncio.gather(*(self._pipelines[name].stop() for name in gone))
         for name in gone:

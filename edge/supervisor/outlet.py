@@ -48,6 +48,7 @@ class Outlet:
         """
         self.device = device.device
         self.boot = boot
+        self.base_topic = device.mqtt.base_topic
         self.changed = changed
         self.clock_synced = clock.synced()
         self._sequence = sequence

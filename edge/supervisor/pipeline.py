@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.latency.figures import Figures
@@ -19,11 +20,13 @@ from edge.messages import (
     Result,
     SourceResult,
 )
+from edge.spool.message import Outgoing
 from edge.supervisor import clock
 from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
+from edge.supervisor.requests import requested, why_no_answer
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
 from edge.supervisor.story import Facts
@@ -54,15 +57,20 @@ class SupervisedPipeline:
         *,
         sequence: Iterator[int],
         max_frames: int | None,
+        broker: str | None,
         archive: Archive,
     ) -> None:
-        """`sequence` numbers the published results; it and the `archive` outlive a reload."""
+        """`sequence` numbers the published results; it and the `archive` outlive a reload.
+
+        `broker` is what its workers are told of the broker, where their frames come from it.
+        """
         self.name = name
         self.options = options
         self.state: State = "starting"
         self.outlet = outlet
         self._sources = [SupervisedSource(each, options) for each in options.all_sources]
         self._alone = len(self._sources) == 1
+        self._awaited = any(each.awaits_acceptance for each in options.all_sources.values())
         self.figures = self._sources[0].figures
         if not self._alone:
             self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
@@ -71,6 +79,7 @@ class SupervisedPipeline:
             options,
             device=outlet.device,
             max_frames=max_frames,
+            broker=broker,
             on_record=self._take,
             on_died=self._worker_died,
             on_output=self._worker_said,
@@ -151,6 +160,8 @@ class SupervisedPipeline:
         self._judged(blamed, done, source, "answered late")
         if source.worth_publishing(done, self.options.publish):
             self._publish(done, source, stages_ns, met=blamed is None)
+        elif self._awaited:
+            self.keeper.accepted(done.frame)
 
     def _judged(
         self, blamed: str | None, record: Done | Late, source: SupervisedSource, what: str
@@ -208,13 +219,27 @@ class SupervisedPipeline:
             ),
             deadline_ms=source.deadline_ms,
             deadline_met=met,
+            request=requested(done),
         )
+        self._answer(done, result)
         captured_ns, hit = done.captured_ns, done.cached is not None
 
         def acknowledged() -> None:
             source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
-        outlet.send(result, acknowledged=acknowledged)
+        accepted = partial(self.keeper.accepted, done.frame) if self._awaited else None
+        outlet.send(result, acknowledged=acknowledged, accepted=accepted)
+
+    def _answer(self, done: Done, result: Result) -> None:
+        """Send a result also to where its frame's sender asked for it."""
+        if done.asked is None or done.asked[1] is None:
+            return
+        _, topic, correlation, _ = done.asked
+        if why := why_no_answer(topic, self.outlet.base_topic):
+            if self._may_tell("answer_refused", FAILURE_EVENTS_EVERY_S):
+                self._tell("answer_refused", f"a frame asks for an answer {why}", frame=done.frame)
+            return
+        self.outlet.put(Outgoing(topic, result.to_json(), correlation, worth=result.worth))
 
     def _cached(self, done: Done) -> Cached | None:
         if done.cached is None:
@@ -229,6 +254,8 @@ class SupervisedPipeline:
             names = [source.name for source in self._sources]
             at = names.index(note.details["source"]) if "source" in note.details else 0
             self._sources[at].figures.failed()
+            if self._awaited:
+                self.keeper.accepted(note.details["frame"])
             if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
                 return
         if event == "source_lost":

@@ -151,6 +151,8 @@ class InferenceSide:
                 slot.source,
                 batch,
                 way.rung,
+                slot.grabbed.asked,
+                slot.unpacking_ns if slot.grabbed.asked is not None else 0,
             )
             self._tell(done)
             self.recorder.done(done, slot.captor, slot.runner, self._mailbox.waiting)
