@@ -85,19 +85,22 @@ class FramesClient:
         self._refused = ""
         self._subscribed = False
         self._client = new_client(access)
+        # Answers have a connection of their own. Behind the acknowledgements of our frames they
+        # would wait in the broker's kernel until ours has acknowledged those (Nagle): one frame.
+        self._listener = new_client(access) if answers_within_s is not None else None
 
     def open(self) -> None:
         """Connect. Raises EdgeError that says why that fails."""
         client = self._client
         client.max_inflight_messages_set(self._in_flight)
         client.on_connect, client.on_disconnect = self._paho_connected, self._paho_disconnected
-        client.on_publish, client.on_message = self._paho_published, self._paho_message
-        client.on_subscribe = self._paho_subscribed
-        try:
-            client.connect(self._access.host, self._access.port, keepalive=KEEPALIVE_S)
-        except (OSError, ValueError) as error:
-            raise EdgeError(why_unreachable(error, self._access).sentence) from error
-        client.loop_start()
+        client.on_publish = self._paho_published
+        self._connect(client)
+        if self._listener is not None:
+            self._listener.on_connect = self._paho_hears
+            self._listener.on_subscribe = self._paho_subscribed
+            self._listener.on_message = self._paho_message
+            self._connect(self._listener)
         end_s = time.monotonic() + ANSWER_LIMIT_S
         with self._changed:
             while not self._ready() and not self._refused:
@@ -108,6 +111,14 @@ class FramesClient:
             self.close()
             raise EdgeError(self._refused)
         self.began_s = time.monotonic()
+
+    def _connect(self, client: Client) -> None:
+        try:
+            client.connect(self._access.host, self._access.port, keepalive=KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise EdgeError(why_unreachable(error, self._access).sentence) from error
+        client.loop_start()
 
     def publish(self, payload: bytes) -> None:
         """Publish a frame as soon as fewer are under way than may be."""
@@ -143,8 +154,9 @@ class FramesClient:
     def close(self) -> None:
         """Disconnect."""
         self.ended_s = max(self.ended_s, self.began_s)
-        self._client.disconnect()
-        self._client.loop_stop()
+        for client in filter(None, (self._client, self._listener)):
+            client.disconnect()
+            client.loop_stop()
 
     def _ready(self) -> bool:
         return self._connected and (self._subscribed or self.answers_within_s is None)
@@ -165,7 +177,7 @@ class FramesClient:
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.CorrelationData = correlation
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         properties.UserProperty = ("sent_at", now)
@@ -175,7 +187,7 @@ class FramesClient:
 
     def _paho_connected(
         self,
-        client: Client,
+        _client: Client,
         _userdata: Any,
         _flags: ConnectFlags,
         reason: ReasonCode,
@@ -188,7 +200,16 @@ class FramesClient:
                 self._refused = why_refused(reason, self._access).sentence
             self._connected = not reason.is_failure
             self._changed.notify_all()
-        if self._connected and self.answers_within_s is not None:
+
+    def _paho_hears(
+        self,
+        client: Client,
+        _userdata: Any,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if not reason.is_failure:  # what it is the other one tells
             client.subscribe(self._response_topic, qos=1)
 
     def _paho_subscribed(
@@ -248,7 +269,7 @@ class FramesClient:
                 self.answers.repeats += 1
                 return
             try:
-                self.answers.take(message.payload, came_s - sent_s)
+                self.answers.take(bytes(message.payload), came_s - sent_s)
             except ValueError:
                 self.answers.missing += 1
             self._changed.notify_all()

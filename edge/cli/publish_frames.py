@@ -114,7 +114,7 @@ def _check(args: argparse.Namespace) -> tuple[int, int] | None:
     if args.size is None:
         return None
     width, _, height = args.size.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) and 0 < int(height)):
+    if not (width.isdecimal() and height.isdecimal() and int(width) > 0 and int(height) > 0):
         raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 640x480, not {args.size}")
     return int(width), int(height)
 

@@ -165,7 +165,7 @@ class Subscriber:
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = self._unacknowledged
         properties.MaximumPacketSize = self._largest_bytes
         properties.SessionExpiryInterval = 0

@@ -173,7 +173,7 @@ class MqttSource(Source):
             if taken.message.qos:
                 self._in_hand.append(taken)
         asked = _asked(taken.message)
-        self._payload = taken.message.payload
+        self._payload = bytes(taken.message.payload)
         self._digest = None
         if self._shared:
             _, _, correlation, sent_at = asked

@@ -6,23 +6,21 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edge.latency.figures import Figures
 from edge.messages import (
-    Cached,
     CacheFigures,
-    EngineInfo,
-    Latency,
     Metrics,
-    ModelInfo,
     PipelineInfo,
     Result,
     SourceResult,
 )
+from edge.result_parts import Cached, Latency
 from edge.spool.message import Outgoing
 from edge.supervisor import clock
 from edge.supervisor.black_box import BlackBox
+from edge.supervisor.description import State, pipeline_info
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.memory import rss_bytes
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 MISS_EVENTS_EVERY_S = 10.0
 FAILURE_EVENTS_EVERY_S = 1.0
-State = Literal["starting", "running", "failed", "ended", "stopped"]
 
 
 class SupervisedPipeline:
@@ -232,9 +229,9 @@ class SupervisedPipeline:
 
     def _answer(self, done: Done, result: Result) -> None:
         """Send a result also to where its frame's sender asked for it."""
-        if done.asked is None or done.asked[1] is None:
+        _, topic, correlation, _ = done.asked or ("", None, None, None)
+        if topic is None:
             return
-        _, topic, correlation, _ = done.asked
         if why := why_no_answer(topic, self.outlet.base_topic):
             if self._may_tell("answer_refused", FAILURE_EVENTS_EVERY_S):
                 self._tell("answer_refused", f"a frame asks for an answer {why}", frame=done.frame)
@@ -391,35 +388,7 @@ class SupervisedPipeline:
 
     def info(self) -> PipelineInfo:
         """Return the pipeline as it stands in the info message."""
-        ready, model = self.rungs.ready, self.rungs.options.model
-        return PipelineInfo(
-            state=self.state,
-            sources={name: each.type for name, each in self.options.all_sources.items()},
-            deadline_ms=self.options.deadline_ms,
-            on_late=self.options.on_late,
-            decoder=self.options.decode.type,
-            rung=self.rungs.rung,
-            rungs=self.rungs.names,
-            model=ready
-            and ModelInfo(
-                file=model.path.name,
-                digest=ready.digest,
-                size_bytes=ready.size_bytes,
-                inputs=ready.inputs,
-                outputs=ready.outputs,
-            ),
-            engine=ready
-            and EngineInfo(
-                name=ready.engine,
-                version=ready.engine_version,
-                reason=ready.engine_reason,
-                threads=ready.threads,
-                init_ms=ready.init_ms,
-                first_invoke_ms=ready.first_invoke_ms,
-                warm_up_frames=ready.warm_up_frames,
-                batch=ready.batch,
-            ),
-        )
+        return pipeline_info(self.options, self.rungs, self.state)
 
 
 def _milliseconds(ns: int) -> float:

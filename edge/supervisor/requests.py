@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from edge.messages import Request
+from edge.result_parts import Request
 
 if TYPE_CHECKING:
     from edge.wire import Done

@@ -16,7 +16,6 @@ from edge.messages import (
     OFFLINE,
     ONLINE,
     STAGES,
-    Cached,
     CacheFigures,
     Dropped,
     EngineInfo,
@@ -24,7 +23,6 @@ from edge.messages import (
     EventName,
     Info,
     LadderFigures,
-    Latency,
     Message,
     Metrics,
     ModelInfo,
@@ -33,6 +31,7 @@ from edge.messages import (
     SourceResult,
     status_topic,
 )
+from edge.result_parts import Cached, Latency
 
 MS = 1_000_000
 WHO: dict[str, Any] = {"device": "porch-pi", "boot": "0123456789abcdef"}
