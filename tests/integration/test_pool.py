@@ -56,8 +56,9 @@ def running(listener: Listener, name: str) -> None:
 def test_nothing_is_lost_when_a_worker_of_the_pool_is_killed_in_the_middle(
     broker: Mosquitto, listener: Listener, start: Start
 ) -> None:
-    devices = {name: start(pool(broker.url, name)) for name in ("one", "two")}
-    for name in devices:
+    devices = {}
+    for name in ("one", "two"):
+        devices[name] = start(pool(broker.url, name))
         running(listener, name)
     sender = subprocess.Popen(
         command(
