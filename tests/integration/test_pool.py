@@ -53,6 +53,12 @@ def running(listener: Listener, name: str) -> None:
     listener.wait_for(f"{name}/info", lambda i: i["pipelines"]["digits"]["state"] == "running")
 
 
+def served(broker: Mosquitto) -> None:
+    """See that a worker has subscribed, which it does after it is running."""
+    done = publish(broker.url, "--count", "1", "--await", "--timeout", "30")
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_is_lost_when_a_worker_of_the_pool_is_killed_in_the_middle(
     broker: Mosquitto, listener: Listener, start: Start
 ) -> None:
@@ -101,6 +107,7 @@ def test_what_is_no_frame_is_told_and_blocks_nobody(
 ) -> None:
     start(pool(broker.url, "one"))
     running(listener, "one")
+    served(broker)
     _send(broker.port, *GARBAGE * 3)
     done = publish(broker.url, "--count", "10", "--await", "--json")
     assert json.loads(done.stdout)["answers"] == 10
@@ -138,6 +145,7 @@ def test_a_pool_survives_a_broker_that_goes_and_comes(
 ) -> None:
     start(pool(broker.url, "one"))
     running(listener, "one")
+    served(broker)
     broker.kill()
     broker.start()
     listener.wait_for_event("source_lost")
