@@ -32,7 +32,8 @@ MAGIC, VERSION = b"EDGT", 1
 HEADER = struct.Struct("<4sBBBB")
 DTYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 6: "<f4"}
 MOST_DIMENSIONS = 6
-PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"  # signature, then length and name of the first chunk
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # and length and name of the first chunk
 MOST_PIXELS = 40_000_000  # 120 MB when decoded; what a header says is checked before
 
 
@@ -99,9 +100,21 @@ def _tensor(payload: bytes) -> NDArray[Any]:
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
+def _walk(payload: bytes) -> None:
+    """See that each chunk of a PNG has the bytes it speaks of: OpenCV makes room for them first."""
+    at = len(PNG_SIGNATURE)
+    while at + 8 <= len(payload):
+        length, name = struct.unpack_from(">I4s", payload, at)
+        at += 12 + length  # with its length, name and checksum
+        if at <= len(payload) and name == b"IEND":
+            return
+    raise FrameError("is a damaged picture")
+
+
 def _size_of(payload: bytes, data: NDArray[Any]) -> tuple[int, int] | None:
     """Return width and height by the header; None for what is neither JPEG nor PNG."""
     if payload.startswith(PNG) and len(payload) >= len(PNG) + 8:
+        _walk(payload)
         width, height = struct.unpack_from(">II", payload, len(PNG))
         return width, height
     return jpeg.size_of(data) if len(data) else None

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 
 from edge.supervisor.broker import EmbeddedBroker
 
@@ -153,7 +153,7 @@ def test_a_pool_survives_a_broker_that_goes_and_comes(
     assert json.loads(done.stdout)["answers"] == 5
 
 
-def test_a_group_at_a_broker_without_mqtt_5_is_told(tmp_path: Path, start: Start) -> None:
+def test_a_group_at_a_broker_without_mqtt_5_is_told(start: Start) -> None:
     with EmbeddedBroker(free_port()) as embedded:
         daemon = start(pool(embedded.url, "one"))
         daemon.wait_for_log("source_lost")

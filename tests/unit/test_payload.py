@@ -10,6 +10,8 @@ from edge.sources.payload import pack_tensor, unpack
 
 PICTURE = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
 
+PNG_END = bytes(9) + b"\x00\x00\x00\x00IEND" + bytes(4)
+
 
 def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, height)
@@ -47,7 +49,7 @@ def test_the_header_is_as_documented() -> None:
         (b"garbage", "neither"),
         (b"\xff\xd8\xff", "neither"),
         (b"\xff\xd8" + b"\xff" * 70_000, "neither"),
-        (png_header(60_000, 60_000) + bytes(40), "60000 x 60000"),
+        (png_header(60_000, 60_000) + PNG_END, "60000 x 60000"),
         (png_header(10, 10) + bytes(40), "damaged"),
         (cv2.imencode(".png", PICTURE)[1].tobytes()[:60], "damaged"),
         (b"EDGT", "cut off"),
