@@ -35,4 +35,5 @@ EventName = Literal[
     "steered",
     "steering_lost",
     "command_refused",
+    "answer_refused",
 ]

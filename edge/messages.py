@@ -1,7 +1,7 @@
 """What is said on each MQTT topic: the dataclass is the documentation of the payload.
 
 Every payload is one JSON object, but for `status`, which is the bare word. Times named `_at`
-are UTC in ISO 8601 with milliseconds. This module imports nothing of ours but names of events.
+are UTC in ISO 8601 with milliseconds. Of ours it imports only names of events and parts of results.
 """
 
 import json
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from edge.event_names import EventName
+from edge.result_parts import Cached, Latency, Request
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -55,38 +56,6 @@ def _fields_of(value: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Where one frame's time went, in milliseconds; the stages sum up to the total."""
-
-    total: float
-    """From capture to the decoded result."""
-    capture: float
-    """From the capture time until its pixels were in memory."""
-    wait: float
-    """From ready for the model until the model took it, or its answer was found in the cache."""
-    preprocess: float
-    """Resize, colour, quantization."""
-    inference: float
-    """The forward pass, with input copied in and outputs copied out; 0 when cached."""
-    decode: float
-    """From output tensors to predictions; 0 when cached."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cached:
-    """A result that was made for an earlier frame; no forward pass ran for this one."""
-
-    frame: int
-    """The frame it was made for."""
-    source: str
-    """Whose frame that was: of several sources it may be another's than this one's."""
-    age_ms: float
-    """From the capture of that frame to the capture of this one; at most `max_age_ms`."""
-    similarity: float
-    """Of the two inputs; 1 is no difference, by the distance of the cache's mode."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Message):
     """`BASE/DEVICE/PIPELINE/predictions`: what the model said of one frame."""
 
@@ -123,6 +92,8 @@ class Result(Message):
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
+    request: Request | None = None
+    """Null where the frame came from no broker."""
 
     @property
     def worth(self) -> float:

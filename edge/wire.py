@@ -57,6 +57,11 @@ class Done(NamedTuple):
     batch: int = 1
     """How many frames shared the forward pass; none of them was done before all were."""
     rung: int = 0
+    asked: tuple[str, str | None, bytes | None, str | None] | None = None
+    """Of a frame from a broker: its topic, the response topic, the correlation data, and when its
+    sender says it sent it."""
+    unpacking_ns: int = 0
+    """How long it took to make pixels of what came from a broker; part of `capture`."""
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -112,6 +117,14 @@ class Note(NamedTuple):
     details: dict[str, Any]
 
 
+class Began(NamedTuple):
+    """A frame that the broker gives to another worker when this one dies is in hand."""
+
+    frame: int
+    digest: bytes
+    """Of the message; the same when it comes again."""
+
+
 class Failed(NamedTuple):
     """The worker cannot do its work and ends."""
 
@@ -154,6 +167,12 @@ class Job(NamedTuple):
     max_frames: int | None
     check_only: bool
     rung: int = 0
+    broker: str | None = None
+    """The device's `mqtt:` as JSON, secrets among it, where a source comes from its broker."""
+    left_out: list[bytes] = []  # noqa: RUF012  never changed; marshal knows lists
+    """Digests of frames that are not to be run, once each: workers died of them."""
+    careful: bool = False
+    """A worker died with frames in hand: take them one by one, so that it shows of which."""
 
 
 class Change(NamedTuple):
@@ -173,6 +192,12 @@ class Look(NamedTuple):
     max_bytes: int
 
 
+class Accepted(NamedTuple):
+    """Supervisor to worker: a frame's result, or its failure, is recorded and cannot be lost."""
+
+    frame: int
+
+
 class Stop(NamedTuple):
     """Supervisor to worker: finish the frame in hand and end."""
 
@@ -183,6 +208,7 @@ Record = (
     | Late
     | Beat
     | Note
+    | Began
     | Failed
     | Refused
     | Picture
@@ -190,6 +216,7 @@ Record = (
     | Job
     | Change
     | Look
+    | Accepted
     | Stop
 )
 KINDS: tuple[type[Any], ...] = get_args(Record)

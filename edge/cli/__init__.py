@@ -20,6 +20,7 @@ COMMANDS = (
     "trace",
     "top",
     "demo",
+    "publish-frames",
     "schema",
 )
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"edge {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"edge.cli.{name}").add(subparsers)
+        importlib.import_module(f"edge.cli.{name.replace('-', '_')}").add(subparsers)
     chosen = parser.parse_args(arguments)
     try:
         status = int(chosen.run(chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from edge.config.device import Device
 from edge.config.home_assistant import occupancy_problems
 from edge.config.ladder import ladder_problems
-from edge.config.mqtt import Tls, broker_place
+from edge.config.mqtt import Mqtt, Tls, broker_place
 from edge.config.problems import Document, Place, Problem, in_lines, model_problems, must_be
 from edge.config.reference import (
     Alternative,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from edge.config.mqtt import Mqtt
+    from pydantic import SecretStr
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
@@ -74,6 +75,28 @@ def broker_access(mqtt: Mqtt, broker: str | None = None) -> Access:
         remarks.append("mqtt.password_file: every user of this machine can read it: `chmod 600`")
     access = Access(host, port, mqtt.username, password, remarks=tuple(remarks))
     return tls_access(access, mqtt.tls or Tls()) if encrypted else access
+
+
+def tell_access(mqtt: Mqtt, broker: str) -> str:
+    """Return all that `broker_access` needs, for a process of ours; secrets stand in it in clear.
+
+    `broker` overrules the YAML's.
+    """
+    found = mqtt.model_dump(mode="json", exclude={"password", "tls", "spool"})
+    found |= {"broker": broker, "password": _shown(mqtt.password)}
+    if mqtt.tls is not None and broker.startswith("mqtts:"):
+        tls = mqtt.tls.model_dump(mode="json", exclude={"key_password"})
+        found["tls"] = tls | {"key_password": _shown(mqtt.tls.key_password)}
+    return json.dumps(found)
+
+
+def access_told(told: str) -> Access:
+    """Return the access that `tell_access` told of. Raises ConfigError."""
+    return broker_access(Mqtt.model_validate_json(told))
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 def read_password(mqtt: Mqtt) -> str | None:

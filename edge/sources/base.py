@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.mqtt.access import Access
+
 
 @dataclass(frozen=True, slots=True)
 class Grabbed:
@@ -29,6 +31,22 @@ class Grabbed:
     """What a person would call it: a file's path; empty where there is nothing to say."""
     truth: str | None = None
     """The true label, where the source was asked to know it."""
+    asked: tuple[str, str | None, bytes | None, str | None] | None = None
+    """What a message from a broker says beside the frame, see `edge.wire.Done`."""
+    digest: bytes | None = None
+    """Of the message, where the broker gives it to another worker if this one dies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a source may have to know that is not in its own options."""
+
+    broker: Access | None = None
+    """The device's broker; None where there is no daemon."""
+    left_out: tuple[bytes, ...] = ()
+    """Digests of frames that are not to be run, once each."""
+    careful: bool = False
+    """Whether frames are to be taken one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,21 @@ class SourceOptions(Options, abc.ABC):
         """Frames a second that fall due by its own clock; None where nobody can say."""
         return None
 
+    @property
+    def from_broker(self) -> bool:
+        """Whether its frames come from the device's broker."""
+        return False
+
+    @property
+    def awaits_acceptance(self) -> bool:
+        """Whether it has to hear which of its frames are settled; see `Source.accepted`."""
+        return False
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it gives the same frames again, from the first, when it is made again."""
+        return not self.live
+
     def verify(self) -> None:
         """Check what can be known before the start, for `edge check`.
 
@@ -84,6 +117,12 @@ class Source(abc.ABC):
     """Frames that were due by the source's own clock and that nobody could take, in all."""
     reduction: Callable[[int, int], int] = staticmethod(whole)
     """For a frame of that width and height: the 1, 2, 4 or 8 by which it may be decoded smaller."""
+
+    def place(self, surroundings: Surroundings) -> None:  # noqa: B027  few need to know
+        """Hear where it is at work; before `open`."""
+
+    def accepted(self, number: int) -> None:  # noqa: B027  few need to know
+        """Hear, from any thread, that a frame's result is recorded, or that it will have none."""
 
     def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
         """From the next frame on, decode them smaller by what `reduction` says of their size."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.config.load import broker_access
+from edge.config.load import broker_access, tell_access
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
 from edge.spool.spool import TEND_EVERY_S, Spool
@@ -130,13 +130,24 @@ class Daemon:
         return spool
 
     def _access_to(self, device: Device) -> Access:
-        """Return the way to the broker of this configuration, starting an embedded one."""
+        """Return the way to the broker of this configuration."""
+        return broker_access(device.mqtt, self._broker_of(device))
+
+    def _broker_of(self, device: Device) -> str:
+        """Return the URL of this configuration's broker, starting an embedded one."""
         broker = self._broker or device.mqtt.broker
         if port := embedded_port(broker):
             if port not in self._embedded:
                 self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
             broker = self._embedded[port].url
-        return broker_access(device.mqtt, broker)
+        return broker
+
+    def _told_of_broker(self, device: Device, name: str) -> str | None:
+        """Return what a pipeline's worker must know of the broker; None where it needs none."""
+        sources = device.pipelines[name].all_sources.values()
+        if not any(source.from_broker for source in sources):
+            return None
+        return tell_access(device.mqtt, self._broker_of(device))
 
     def _new_outlet(self, device: Device, access: Access, spool: Spool) -> Outlet:
         return Outlet(
@@ -191,6 +202,7 @@ class Daemon:
             self._outlet,
             sequence=self._sequences[name],
             max_frames=limit,
+            broker=self._told_of_broker(self._device, name),
             archive=self._archive,
             overrides=self.steering.overrides(name, written),
             paused=self.steering.of(name).paused,
@@ -355,7 +367,10 @@ class Daemon:
                 pipeline.outlet = outlet  # what is answered while the old one ends waits there
             self._home.leave(device)
             await old.stop(STOP_LIMIT_S)
-            await self._change_spool(outlet.spool)
+            if outlet.spool is not self._spool:
+                outlet.spool.take_over(self._spool)
+                await self._spool.close()
+                self._spool = outlet.spool
             outlet.start()
         self._spool.bounds = device.mqtt.spool
         self._limit_wake_up()
@@ -379,10 +394,5 @@ class Daemon:
             and self.steering.applied(pipeline.name, written) == pipeline.options
             and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
             and pipeline.state != "failed"
+            and pipeline.keeper.broker == self._told_of_broker(self._device, pipeline.name)
         )
-
-    async def _change_spool(self, spool: Spool) -> None:
-        if spool is not self._spool:
-            spool.take_over(self._spool)
-            await self._spool.close()
-            self._spool = spool

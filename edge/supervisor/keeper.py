@@ -9,9 +9,10 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from edge.supervisor.in_hand import InHand
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import WorkerProcess, how_it_ended
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Ready
+from edge.wire import Accepted, Beat, Began, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ class Keeper:
         device: str,
         max_frames: int | None,
         first_frames: list[int] | None = None,
+        broker: str | None,
         on_record: Callable[[Record], None],
         on_died: Callable[[str, list[str], float], None],
         on_output: Callable[[str], None],
@@ -48,6 +50,8 @@ class Keeper:
         """`on_died` hears (how, last words, seconds until the next start).
 
         `first_frames` are the numbers that the sources go on with; 0 for all where not given.
+        `broker` is what a worker is told of the broker that its frames come from; None where
+        they come from elsewhere.
         """
         self.name = name
         self.options = options
@@ -55,6 +59,8 @@ class Keeper:
         self.rung = 0
         self._device = device
         self._max_frames = max_frames
+        self.broker = broker
+        self._in_hand = InHand()
         self._on_record = on_record
         self._on_died = on_died
         self._on_output = on_output
@@ -114,7 +120,9 @@ class Keeper:
 
     def _leave_out_what_kills(self) -> None:
         """Pass over a pulled frame that two workers died of; a live source has moved on anyway."""
-        if self.options.live or not self._ready:
+        self._in_hand.worker_died()
+        first = next(iter(self.options.all_sources.values()))
+        if not first.begins_anew or not self._ready:
             return  # (of pulled sources there is one)
         deadly, self._deadly = self._deadly, self.next_frames[0]
         if deadly == self._deadly:
@@ -168,6 +176,12 @@ class Keeper:
             return False
         return True
 
+    def accepted(self, frame: int) -> None:
+        """Tell the worker that a frame's result is recorded, or that it will have none."""
+        if self._worker is not None:
+            with contextlib.suppress(ConnectionError):
+                self._worker.wire.send(Accepted(frame))
+
     async def _live(self) -> str:
         """Start one worker and stay with it to its end; return how it ended."""
         loop = asyncio.get_running_loop()
@@ -183,6 +197,9 @@ class Keeper:
             first_frames=self.next_frames,
             max_frames=left,
             rung=self.rung,
+            broker=self.broker,
+            left_out=self._in_hand.left_out,
+            careful=self._in_hand.careful,
         )
         self._worker, self.ring = worker, worker.ring
         loop.add_reader(worker.wire.socket, self._read_wire, worker)
@@ -219,10 +236,14 @@ class Keeper:
         if isinstance(record, (Done, Late)):
             self.next_frames[record.source] = record.frame + 1
             self.answered += isinstance(record, Done)
+            self._in_hand.settled(record.frame)
         elif isinstance(record, Note) and record.event == "frame_failed":
             names = list(self.options.all_sources)
             source = names.index(record.details["source"]) if "source" in record.details else 0
             self.next_frames[source] = record.details["frame"] + 1
+            self._in_hand.settled(record.details["frame"])
+        elif isinstance(record, Began):
+            self._in_hand.began(record)
         elif isinstance(record, Beat):
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):

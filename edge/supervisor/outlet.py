@@ -52,6 +52,7 @@ class Outlet:
         """
         self.device = device.device
         self.boot = boot
+        self.base_topic = device.mqtt.base_topic
         self.changed = changed
         self.answered = answered
         self.clock_synced = clock.synced()

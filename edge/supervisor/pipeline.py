@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.latency.figures import Figures
 from edge.messages import (
-    Cached,
-    Latency,
     Metrics,
     Result,
     SourceResult,
 )
+from edge.result_parts import Cached, Latency
+from edge.spool.message import Outgoing
 from edge.supervisor import clock
 from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.looking import Looking
-from edge.supervisor.memory import rss_bytes
-from edge.supervisor.pipeline_info import cache_figures
+from edge.supervisor.pipeline_info import metrics
+from edge.supervisor.requests import requested, why_no_answer
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
 from edge.supervisor.story import Facts
@@ -51,6 +52,7 @@ class SupervisedPipeline:
         *,
         sequence: Iterator[int],
         max_frames: int | None,
+        broker: str | None,
         archive: Archive,
         overrides: Mapping[str, float],
         paused: bool = False,
@@ -59,7 +61,8 @@ class SupervisedPipeline:
         """`sequence` numbers the published results; it and the `archive` outlive a reload.
 
         `overrides` tells what of the options is not the YAML's; `first_frames` are the numbers
-        that the sources go on with.
+        that the sources go on with; `broker` is what its workers are told of the broker, where
+        their frames come from it.
         """
         self.name = name
         self.options = options
@@ -68,6 +71,7 @@ class SupervisedPipeline:
         self.outlet = outlet
         self._sources = [SupervisedSource(each, options) for each in options.all_sources]
         self._alone = len(self._sources) == 1
+        self._awaited = any(each.awaits_acceptance for each in options.all_sources.values())
         self.figures = self._sources[0].figures
         if not self._alone:
             self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
@@ -77,11 +81,12 @@ class SupervisedPipeline:
             device=outlet.device,
             max_frames=max_frames,
             first_frames=first_frames,
+            broker=broker,
             on_record=self._take,
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
-        self._sensors = archive.sensors
+        self.sensors = archive.sensors
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
         self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
         self.looking = Looking(self.keeper.ask)
@@ -187,6 +192,8 @@ class SupervisedPipeline:
         self.outlet.answered(self.name, source.name, done.predictions)
         if source.worth_publishing(done, self.options.publish):
             self._publish(done, source, stages_ns, met=blamed is None)
+        elif self._awaited:
+            self.keeper.accepted(done.frame)
 
     def _judged(
         self, blamed: str | None, record: Done | Late, source: SupervisedSource, what: str
@@ -244,13 +251,27 @@ class SupervisedPipeline:
             ),
             deadline_ms=source.deadline_ms,
             deadline_met=met,
+            request=requested(done),
         )
+        self._answer(done, result)
         captured_ns, hit = done.captured_ns, done.cached is not None
 
         def acknowledged() -> None:
             source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
-        outlet.send(result, acknowledged=acknowledged)
+        accepted = partial(self.keeper.accepted, done.frame) if self._awaited else None
+        outlet.send(result, acknowledged=acknowledged, accepted=accepted)
+
+    def _answer(self, done: Done, result: Result) -> None:
+        """Send a result also to where its frame's sender asked for it."""
+        _, topic, correlation, _ = done.asked or ("", None, None, None)
+        if topic is None:
+            return
+        if why := why_no_answer(topic, self.outlet.base_topic):
+            if self._may_tell("answer_refused", FAILURE_EVENTS_EVERY_S):
+                self._tell("answer_refused", f"a frame asks for an answer {why}", frame=done.frame)
+            return
+        self.outlet.put(Outgoing(topic, result.to_json(), correlation, worth=result.worth))
 
     def _cached(self, done: Done) -> Cached | None:
         if done.cached is None:
@@ -265,6 +286,8 @@ class SupervisedPipeline:
             names = [source.name for source in self._sources]
             at = names.index(note.details["source"]) if "source" in note.details else 0
             self._sources[at].figures.failed()
+            if self._awaited:
+                self.keeper.accepted(note.details["frame"])
             if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
                 return
         if event == "source_lost":
@@ -346,45 +369,7 @@ class SupervisedPipeline:
                 source.name: source.in_metrics(source.figures.end_window(now_ns))
                 for source in self._sources
             }
-        window = self.figures.end_window(now_ns)
-        total = self.figures.total
-        pid = self.keeper.pid
-        return Metrics(
-            device=self.outlet.device,
-            boot=self.outlet.boot,
-            pipeline=self.name,
-            state=self.state,
-            at=clock.utc(),
-            clock_synced=self.outlet.clock_synced,
-            window_s=round(window.seconds, 3),
-            frames=window.counts.frames,
-            frames_total=total.frames,
-            fps=window.fps,
-            dropped=window.counts.drops(),
-            dropped_total=total.drops(),
-            failed=window.counts.failed,
-            failed_total=total.failed,
-            deadline_ms=self.options.deadline_ms,
-            deadline_misses=window.counts.misses,
-            deadline_misses_total=total.misses,
-            deadline_blame=window.blamed,
-            latency_ms=window.latency,
-            latency_recent_ms=window.recent,
-            latency_total_ms=window.total,
-            stages_ms=window.stages,
-            acknowledged_ms=window.acknowledged,
-            cache=cache_figures(window, total) if self.rungs.any_cache else None,
-            sources=sources,
-            rung=self.rungs.rung,
-            rung_name=self.rungs.names[self.rungs.rung],
-            ladder=self.rungs.figures(),
-            rss_bytes=rss_bytes(pid) if pid is not None else None,
-            supervisor_rss_bytes=rss_bytes("self") or 0,
-            temperature_c=self._sensors.temperature_c,
-            waiting=self.outlet.waiting,
-            spooled=self.outlet.spooled,
-            undelivered_total=self.outlet.given_up,
-        )
+        return metrics(self, self.figures.end_window(now_ns), sources)
 
 
 def _milliseconds(ns: int) -> float:

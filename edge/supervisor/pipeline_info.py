@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.commands import Reached
-from edge.messages import CacheFigures, EngineInfo, ModelInfo, PipelineInfo
+from edge.messages import CacheFigures, EngineInfo, Metrics, ModelInfo, PipelineInfo
+from edge.supervisor import clock
+from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
 
 if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
+    from edge.messages import SourceFigures
     from edge.supervisor.pipeline import SupervisedPipeline
 
 
@@ -58,7 +61,51 @@ def reached(pipeline: SupervisedPipeline) -> Reached:
     )
 
 
-def cache_figures(window: Window, total: Counts) -> CacheFigures:
+def metrics(
+    pipeline: SupervisedPipeline, window: Window, sources: dict[str, SourceFigures] | None
+) -> Metrics:
+    """Return the metrics message about a window that has ended."""
+    total = pipeline.figures.total
+    pid = pipeline.keeper.pid
+    return Metrics(
+        device=pipeline.outlet.device,
+        boot=pipeline.outlet.boot,
+        pipeline=pipeline.name,
+        state=pipeline.state,
+        at=clock.utc(),
+        clock_synced=pipeline.outlet.clock_synced,
+        window_s=round(window.seconds, 3),
+        frames=window.counts.frames,
+        frames_total=total.frames,
+        fps=window.fps,
+        dropped=window.counts.drops(),
+        dropped_total=total.drops(),
+        failed=window.counts.failed,
+        failed_total=total.failed,
+        deadline_ms=pipeline.options.deadline_ms,
+        deadline_misses=window.counts.misses,
+        deadline_misses_total=total.misses,
+        deadline_blame=window.blamed,
+        latency_ms=window.latency,
+        latency_recent_ms=window.recent,
+        latency_total_ms=window.total,
+        stages_ms=window.stages,
+        acknowledged_ms=window.acknowledged,
+        cache=_cache_figures(window, total) if pipeline.rungs.any_cache else None,
+        sources=sources,
+        rung=pipeline.rungs.rung,
+        rung_name=pipeline.rungs.names[pipeline.rungs.rung],
+        ladder=pipeline.rungs.figures(),
+        rss_bytes=rss_bytes(pid) if pid is not None else None,
+        supervisor_rss_bytes=rss_bytes("self") or 0,
+        temperature_c=pipeline.sensors.temperature_c,
+        waiting=pipeline.outlet.waiting,
+        spooled=pipeline.outlet.spooled,
+        undelivered_total=pipeline.outlet.given_up,
+    )
+
+
+def _cache_figures(window: Window, total: Counts) -> CacheFigures:
     """Return what the cache did in a window, and in all."""
     counts = window.counts
     return CacheFigures(

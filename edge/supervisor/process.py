@@ -143,15 +143,32 @@ class WorkerProcess(ChildProcess):
         max_frames: int | None = None,
         check_only: bool = False,
         rung: int = 0,
+        broker: str | None = None,
+        left_out: Sequence[bytes] = (),
+        careful: bool = False,
     ) -> None:
-        """Start the process and send it its job; `device` names whose tuning counts."""
+        """Start the process and send it its job; `device` names whose tuning counts.
+
+        What `broker` and the rest are is told by `edge.wire.Job`.
+        """
         born = _started_ahead.pop() if _started_ahead else BornWorker()
         self.process, self.socket = born.process, born.socket
         self.ring = born.ring
         """What its flight recorder writes; it can be read after the worker's end."""
         self.wire = Wire(self.socket)
         told = options.model_dump_json()
-        job = Job(device, name, told, list(first_frames), max_frames, check_only, rung)
+        job = Job(
+            device,
+            name,
+            told,
+            list(first_frames),
+            max_frames,
+            check_only,
+            rung,
+            broker,
+            list(left_out),
+            careful,
+        )
         self.wire.send(job)
 
     def stop(self) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import FrameError, SourceError
 from edge.flight import PREPROCESS
+from edge.sources.base import Surroundings
 from edge.sources.pacing import sleep_until
-from edge.wire import Note
+from edge.wire import Began, Note
 from edge.worker.preprocess import Preprocessor
 from edge.worker.rehearsal import Rehearsal
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge.sources.base import ModelInput, Source, SourceOptions
+    from edge.sources.base import Grabbed, ModelInput, Source, SourceOptions
     from edge.wire import Record
     from edge.worker.inference import InferenceSide
     from edge.worker.mailbox import Mailbox, Slot
@@ -29,6 +30,7 @@ IDLE_S = 0.5
 EARLY_NS = 300_000  # a pulled frame is ready so long before the engine is
 HANDOVER_NS = 1_000_000  # a thread is awake by then
 MEMORY = 1 / 8  # weight of the newest frame in what preparing usually takes
+NOWHERE = Surroundings()
 
 
 class CaptureSide:
@@ -46,6 +48,7 @@ class CaptureSide:
         name: str,
         alone: bool,
         first_frame: int,
+        surroundings: Surroundings = NOWHERE,
     ) -> None:
         """`number` is the place of the source in its pipeline; where it is `alone` it has no name.
 
@@ -60,9 +63,10 @@ class CaptureSide:
         self._tell = tell
         self._recorder = inference.recorder
         self._lens = inference.lens
-        # A live source is somewhere else by now; a pulled one goes on where the last worker was.
-        self._offset = first_frame if self._live else 0
-        self._pass_over = 0 if self._live else first_frame
+        # A source that does not begin anew is somewhere else by now; of the others, what the last
+        # worker had is passed over.
+        self._offset = 0 if options.begins_anew else first_frame
+        self._pass_over = first_frame if options.begins_anew else 0
         self._next_frame = first_frame
         self._retry_s = FIRST_RETRY_S
         self._why_lost = ""
@@ -73,7 +77,8 @@ class CaptureSide:
         """Frames passed over because only every n-th is run."""
         self.stopping = inference.stopping
         self._options = options
-        self.source: Source = options.make()
+        self._surroundings = surroundings
+        self.source = self._make_source()
         self._change_to(way)
         self._wanted, self._wanted_options = way, options
         self._frames = self._all_frames()
@@ -107,7 +112,7 @@ class CaptureSide:
                 self.source.open()
                 yield from self._deliver()
             except SourceError as error:
-                if not self._live:
+                if self._options.begins_anew:
                     raise
                 self._lost(error)
             else:
@@ -125,8 +130,17 @@ class CaptureSide:
         self._options = self._wanted_options
         self._lost_before += self.source.lost
         self._offset = self._next_frame
-        self.source = self._options.make()
+        self.source = self._make_source()
         self._change_to(self._wanted)
+
+    def _make_source(self) -> Source:
+        source = self._options.make()
+        source.place(self._surroundings)
+        return source
+
+    def accepted(self, frame: int) -> None:
+        """Hear that a frame is settled, by its number over all workers."""
+        self.source.accepted(frame - self._offset)
 
     def _change_to(self, way: Prepared) -> None:
         self._way = way
@@ -184,7 +198,7 @@ class CaptureSide:
             self._back()
             self._since_run += 1
             if self._since_run < way.every:
-                self.skipped += 1
+                self._skip(grabbed)
                 continue
             self._since_run = 0
             if self._live and not mailbox.idle and self._in_vain():
@@ -212,11 +226,19 @@ class CaptureSide:
             usual_ns = self._usual_prepare_ns or spent_ns
             self._usual_prepare_ns = usual_ns + (spent_ns - usual_ns) * MEMORY
 
+    def _skip(self, grabbed: Grabbed) -> None:
+        self.skipped += 1
+        self.source.accepted(grabbed.number)
+
     def _prepare(self, slot: Slot) -> NDArray[Any] | ModelInput:
         """Decode the frame grabbed last and make the model's input of it; return the frame."""
+        if slot.grabbed.digest is not None:
+            self._tell(Began(slot.frame, slot.grabbed.digest))
         self._recorder.capturing(slot)
+        began_ns = time.monotonic_ns()
         frame = self.source.retrieve()
         slot.retrieved_ns = time.monotonic_ns()
+        slot.unpacking_ns = slot.retrieved_ns - began_ns
         self._lens.captured(slot, frame)
         self._recorder.marks[slot.mark] = PREPROCESS
         self._preprocess(frame, slot.tensor)

@@ -153,6 +153,8 @@ class InferenceSide:
                 slot.source,
                 batch,
                 way.rung,
+                slot.grabbed.asked,
+                slot.unpacking_ns if slot.grabbed.asked is not None else 0,
             )
             self._tell(done)
             if slot.picture is not None:

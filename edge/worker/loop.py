@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
 from edge.wire import Beat
-from edge.worker.capture import IDLE_S, CaptureSide
+from edge.worker.capture import IDLE_S, NOWHERE, CaptureSide
 from edge.worker.inference import InferenceSide
 from edge.worker.mailbox import Mailbox, Slot
 from edge.worker.schedule import NEVER_NS, Schedule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.config.pipeline import Pipeline
+    from edge.sources.base import Surroundings
     from edge.wire import Record
     from edge.worker.prepare import Prepared
     from edge.worker.recorder import Recorder
@@ -41,6 +42,7 @@ class Loop:
         first_frames: Sequence[int] = (),
         max_frames: int | None = None,
         recorder: Recorder | None = None,
+        surroundings: Surroundings = NOWHERE,
     ) -> None:
         """`first_frames` are the numbers that the sources go on with; 0 where not given."""
         sources = options.all_sources
@@ -68,6 +70,7 @@ class Loop:
                 name="" if alone else name,
                 alone=alone,
                 first_frame=numbers[place],
+                surroundings=surroundings,
             )
             for place, (name, source) in enumerate(sources.items())
         ]

@@ -38,6 +38,8 @@ class Slot:
     captured_ns: int = 0
     retrieved_ns: int = 0
     prepared_ns: int = 0
+    unpacking_ns: int = 0
+    """How long the source took to make pixels of what it had."""
     due_ns: int = 0
     """Its place in the queue, see `Schedule`."""
     taken_ns: int = 0

@@ -14,11 +14,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 from edge import flight
 from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
-from edge.wire import Change, Ended, Failed, Job, Look, Note, Stop, Wire
+from edge.sources.base import Surroundings
+from edge.wire import Accepted, Change, Ended, Failed, Job, Look, Note, Stop, Wire
 from edge.worker.cpu import take_place
 from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
@@ -78,6 +80,16 @@ def _ring() -> mmap.mmap:
     return ring
 
 
+def _surroundings(job: Job) -> Surroundings:
+    """Raise ConfigError where the broker's secrets or certificates cannot be read."""
+    broker = None
+    if job.broker is not None:
+        from edge.config.load import access_told
+
+        broker = access_told(job.broker)
+    return Surroundings(broker, tuple(job.left_out), job.careful)
+
+
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
     line.may_wait = not options.live  # a pulled source loses nothing
     recorder = Recorder(_ring(), backlog=line.wire.backlog)
@@ -90,12 +102,14 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
         first_frames=job.first_frames,
         max_frames=job.max_frames,
         recorder=recorder,
+        surroundings=_surroundings(job),
     )
     rungs = Rungs(job, prepared, loop, line)
     told_to_stop = threading.Event()
 
     def listen() -> None:
         """Tell that we live, and hear what to do."""
+        beat_s = time.monotonic()
         while True:
             if line.wire.wait(BEAT_S):
                 try:
@@ -109,7 +123,12 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                     rungs.change(record)
                 elif isinstance(record, Look):
                     loop.inference.lens.ask(record)
+                elif isinstance(record, Accepted):
+                    loop.captures[0].accepted(record.frame)
+                    if time.monotonic() < beat_s + BEAT_S:
+                        continue  # there are as many of them as frames
             line.tell(loop.beat())
+            beat_s = time.monotonic()
 
     quiet_python()
     threading.Thread(target=listen, name="listen", daemon=True).start()

@@ -18,14 +18,12 @@ from edge.messages import (
     OFFLINE,
     ONLINE,
     STAGES,
-    Cached,
     CacheFigures,
     Dropped,
     EngineInfo,
     Event,
     Info,
     LadderFigures,
-    Latency,
     Message,
     Metrics,
     ModelInfo,
@@ -34,6 +32,7 @@ from edge.messages import (
     SourceResult,
     status_topic,
 )
+from edge.result_parts import Cached, Latency
 from edge.states import DeviceState, State, Top
 
 MS = 1_000_000
