@@ -128,15 +128,18 @@ class FramesClient:
             correlation = self._run + self.published.to_bytes(8, "big")
             if self.answers_within_s is not None:
                 self._asked[correlation] = time.monotonic()
-            mid = self._client.publish(
-                self._topic, payload, qos=1, properties=self._properties(correlation)
-            ).mid
+            self.published += 1
+            self.published_bytes += len(payload)
+        # Without our lock: paho wants its own here, and holds that while it waits for ours to
+        # tell of an acknowledgement.
+        mid = self._client.publish(
+            self._topic, payload, qos=1, properties=self._properties(correlation)
+        ).mid
+        with self._changed:
             if mid in self._early:  # the acknowledgement was faster than we are
                 self._early.discard(mid)
             else:
                 self._unacknowledged.add(mid)
-            self.published += 1
-            self.published_bytes += len(payload)
 
     def finish(self) -> None:
         """Wait for what is under way; what stays out is missing. Raises EdgeError."""

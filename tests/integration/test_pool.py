@@ -15,6 +15,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 
+from edge.cli.frames_client import FramesClient
+from edge.mqtt.access import Access
 from edge.supervisor.broker import EmbeddedBroker
 
 Start = Callable[..., Daemon]
@@ -161,6 +163,28 @@ def test_a_group_at_a_broker_without_mqtt_5_is_told(start: Start) -> None:
         daemon = start(pool(embedded.url, "one"))
         daemon.wait_for_log("source_lost")
         assert "MQTT 5" in daemon.log or "shared" in daemon.log
+
+
+def test_an_acknowledgement_is_heard_while_a_frame_is_handed_over(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = Client.publish
+    heard = []
+
+    def until_acknowledged(client: Client, *arguments: Any, **options: Any) -> Any:
+        said = hand_over(client, *arguments, **options)
+        said.wait_for_publish(PATIENCE_S)
+        heard.append(said.is_published())
+        return said
+
+    monkeypatch.setattr(Client, "publish", until_acknowledged)
+    access = Access("127.0.0.1", broker.port)
+    frames = FramesClient(access, "frames", in_flight=2, answers_within_s=None)
+    frames.open()
+    frames.publish(b"frame")
+    frames.close()
+    assert heard == [True]
+    assert frames.acknowledged == 1
 
 
 def test_answers_that_do_not_come_are_counted_and_told(broker: Mosquitto) -> None:
