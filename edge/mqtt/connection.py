@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 GOODBYE_S = 2.0
 LONGEST_RETRY_S = 30
+IN_FLIGHT = 20  # messages handed on and not acknowledged, where the broker asks for no fewer
 RETRY_S = (0.5, 1.5)  # by chance: a fleet that lost its broker must not come back in one stroke
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
 MOST_TOLD = 20
@@ -88,6 +89,8 @@ class Connection:
         self._on_replaced = on_replaced
         self._subscriptions: dict[str, tuple[Callable[[Received], None], int]] = {}
         self._client: Client | None = None
+        self.in_flight = IN_FLIGHT
+        """How many messages the broker takes before it has acknowledged one of them."""
         self._silent_refusals = 0
         self._answered = False
         self._stopped = False
@@ -119,6 +122,7 @@ class Connection:
         client = new_client(self._access, self._client_id, protocol=self.protocol)
         topic, payload = self._will
         client.will_set(topic, payload, qos=1, retain=True)
+        client.max_inflight_messages_set(self.in_flight)
         client.reconnect_delay_set(random.uniform(*RETRY_S), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
         client.on_connect = self._paho_connected
         client.on_connect_fail = self._paho_unreachable
@@ -182,7 +186,11 @@ class Connection:
     # From here on: what happened, in the event loop's thread.
 
     def _connected(
-        self, client: Client, reason: ReasonCode, certificate: Certificate | None
+        self,
+        client: Client,
+        reason: ReasonCode,
+        receive_maximum: int,
+        certificate: Certificate | None,
     ) -> None:
         if client is not self._client:
             return
@@ -192,6 +200,10 @@ class Connection:
             return
         if reason.is_failure:
             self._tell(why_refused(reason, self._access))
+            return
+        if receive_maximum < self.in_flight:
+            self.in_flight = receive_maximum
+            self._speak(self.protocol, after_s=0)  # paho takes it only before it connects
             return
         self.connected = True
         self._broker_certificate = certificate
@@ -289,9 +301,11 @@ class Connection:
         _userdata: Any,
         _flags: ConnectFlags,
         reason: ReasonCode,
-        _properties: Properties | None,
+        properties: Properties | None,
     ) -> None:
-        self._hand_over(self._connected, client, reason, _certificate_of(client.socket()))
+        receive_maximum = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+        certificate = _certificate_of(client.socket())
+        self._hand_over(self._connected, client, reason, receive_maximum, certificate)
 
     def _paho_message(self, client: Client, _userdata: Any, message: MQTTMessage) -> None:
         if len(message.payload) > LARGEST_RECEIVED or not self._unread.acquire(blocking=False):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from edge.mqtt.connection import IN_FLIGHT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.spool.message import Outgoing
     from edge.spool.spool import Spool
 
-IN_FLIGHT = 20  # handed to the client and not acknowledged; brokers allow 20 by default
 AHEAD = 100  # messages in memory, so that the spool is not read while the broker keeps up
 MOST_ACKNOWLEDGED = 10_000
 

@@ -59,6 +59,19 @@ def event(number: int) -> Event:
     )
 
 
+def sink_to(port: int, spool: Spool, on_event: Callable[[str, str], None]) -> MqttSink:
+    return MqttSink(
+        Access("127.0.0.1", port),
+        client_id="dev",
+        keepalive_s=5,
+        base_topic="edge",
+        device="dev",
+        boot="b",
+        spool=spool,
+        on_event=on_event,
+    )
+
+
 class Cutter(threading.Thread):
     """Cuts each connection a little after it was made, in one of three ways, until it is enough."""
 
@@ -91,16 +104,7 @@ def test_a_hundred_cuts_lose_nothing_and_change_no_order(
     async def run(proxy: Proxy) -> int:
         spool = Spool("dev", SpoolOptions())
         spool.open()
-        sink = MqttSink(
-            Access("127.0.0.1", proxy.port),
-            client_id="dev",
-            keepalive_s=5,
-            base_topic="edge",
-            device="dev",
-            boot="b",
-            spool=spool,
-            on_event=lambda _event, _sentence: None,
-        )
+        sink = sink_to(proxy.port, spool, lambda _event, _sentence: None)
         sink.start()
         cutter, sent, tended_s = Cutter(proxy, CUTS), 0, 0.0
         cutter.start()
@@ -122,6 +126,30 @@ def test_a_hundred_cuts_lose_nothing_and_change_no_order(
     listener.wait_for("a/events", lambda e: e["sequence"] == sent - 1)
     arrived = first_arrivals(listener.of("a/events"))
     assert arrived == {"b": list(range(sent))}
+
+
+def test_a_broker_that_takes_few_at_once_is_not_sent_more(mosquitto: str, tmp_path: Path) -> None:
+    options = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 3"
+
+    async def run(port: int) -> None:
+        spool = Spool("dev", SpoolOptions())
+        spool.open()
+        events: list[str] = []
+        sink = sink_to(port, spool, lambda event, _sentence: events.append(event))
+        sink.start()
+        for number in range(500):
+            sink.send(event(number))
+        await sink.stop(30)
+        assert len(spool) == 0
+        assert sink.connection.in_flight == 3
+        assert events == ["broker_connected"]
+        await spool.close()
+
+    with Mosquitto(mosquitto, tmp_path, options) as broker, Listener(broker.port) as listener:
+        asyncio.run(run(broker.port))
+        listener.catch_up()
+        sequences = [e["sequence"] for e in listener.of("a/events")]
+    assert sequences == list(range(500))
 
 
 def configuration(url: str, digits: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.sinks.outbox import AHEAD, IN_FLIGHT, Outbox
+from edge.mqtt.connection import IN_FLIGHT
+from edge.sinks.outbox import AHEAD, Outbox
 from edge.spool.message import Outgoing
 from edge.spool.options import SpoolOptions
 from edge.spool.spool import Spool
