@@ -147,7 +147,7 @@ class FramesClient:
         with self._changed:
             while self._asked or self._unacknowledged:
                 self._look_at_the_clock()
-                if not self._asked and time.monotonic() > end_s:
+                if self._unacknowledged and not self._asked and time.monotonic() > end_s:
                     raise EdgeError(
                         f"{len(self._unacknowledged)} frames were not acknowledged by "
                         f"{self._access.address} within {GOODBYE_S:g} s"

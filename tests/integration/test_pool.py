@@ -14,6 +14,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 
+from edge.cli import frames_client
 from edge.cli.frames_client import FramesClient
 from edge.mqtt.access import Access
 from edge.supervisor.broker import EmbeddedBroker
@@ -86,6 +87,30 @@ def test_nothing_is_lost_when_a_worker_of_the_pool_is_killed_in_the_middle(
     listener.catch_up()
     asked = {each["request"]["correlation"] for each in listener.of("/predictions")}
     assert len(asked) == 150
+
+
+def test_what_a_dead_worker_had_in_hand_waits_for_the_next(
+    broker: Mosquitto, listener: Listener, start: Start
+) -> None:
+    devices = {}
+    for name in ("one", "two"):
+        devices[name] = start(pool(broker.url, name))
+        running(listener, name)
+    for _ in range(20):
+        publish(broker.url, "--count", "8", "--await", "--timeout", "2")
+        if all(listener.of(f"{name}/digits/predictions") for name in devices):
+            break  # both have subscribed
+    heard = len(listener.of("two/digits/predictions"))
+    os.kill(devices["one"].workers()[0], signal.SIGSTOP)
+    sender = subprocess.Popen(
+        command(broker.url, "--count", "40", "--await", "--json", "--timeout", "30"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    listener.wait_for_many("two/digits/predictions", heard + 4)  # the broker deals in turn
+    os.kill(devices["one"].workers()[0], signal.SIGKILL)
+    found = json.loads(sender.communicate(timeout=PATIENCE_S)[0])
+    assert (found["answers"], found["missing"]) == (40, 0)
 
 
 def test_an_answer_splits_the_round_trip_and_bears_what_was_asked(
@@ -188,6 +213,19 @@ def test_answers_that_do_not_come_are_counted_and_told(broker: Mosquitto) -> Non
     done = publish(broker.url, "--count", "3", "--await", "--timeout", "0.5")
     assert done.returncode == 1
     assert "3 answers are missing" in done.stderr
+
+
+def test_answers_are_missing_after_their_time_however_long_that_is(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_client, "GOODBYE_S", 0.1)
+    access = Access("127.0.0.1", broker.port)
+    frames = FramesClient(access, "frames", in_flight=2, answers_within_s=0.5)
+    frames.open()
+    frames.publish(b"frame")
+    frames.finish()
+    frames.close()
+    assert frames.answers.missing == 1
 
 
 @pytest.mark.parametrize(
