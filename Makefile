@@ -38,8 +38,9 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 demo: setup
 	$(BIN)/edge demo $(ARGS)
 
+# Two workers a core: most tests wait for processes of their own.
 test: lint
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n $$(($$(nproc) * 2)) $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check

@@ -92,7 +92,7 @@ class Result(Message):
     latency_ms: Latency
     deadline_ms: float
     deadline_met: bool
-    request: Request | None = None
+    request: Request | None
     """Null where the frame came from no broker."""
 
     @property

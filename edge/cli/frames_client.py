@@ -27,6 +27,7 @@ GOODBYE_S = 10.0
 TICK_S = 0.1
 KEEPALIVE_S = 30
 UNSUPPORTED_PROTOCOL = 0x84
+NO_MATCHING_SUBSCRIBERS = 0x10  # reason code, MQTT 5 section 3.4.2.1
 
 
 class Answers:
@@ -74,6 +75,8 @@ class FramesClient:
         self.answers_within_s = answers_within_s
         self.answers = Answers()
         self.published = self.published_bytes = self.acknowledged = 0
+        self.unheard = 0
+        """Frames that the broker took while nobody was subscribed: it does not keep them."""
         self.began_s = self.ended_s = time.monotonic()
         self._run = os.urandom(6)
         self._response_topic = f"edge-answers/{self._run.hex()}"
@@ -261,6 +264,7 @@ class FramesClient:
             else:
                 self._early.add(mid)
             self.acknowledged += not reason.is_failure
+            self.unheard += reason.value == NO_MATCHING_SUBSCRIBERS
             self._changed.notify_all()
 
     def _paho_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
@@ -286,6 +290,7 @@ def report(client: FramesClient, failed: int) -> dict[str, Any]:
         "bytes": client.published_bytes,
         "failed": failed,
         "acknowledged": client.acknowledged,
+        "unheard": client.unheard,
         "seconds": round(seconds, 3),
         "fps": round(client.published / seconds, 2),
     }

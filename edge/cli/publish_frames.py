@@ -63,7 +63,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publish frames; 1 when answers are missing or frames could not be read."""
+    """Publish frames; 1 when some could not be read, reached nobody or were not answered."""
     from edge.cli.frames_client import FramesClient, report
 
     size = _check(args)
@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         _tell(client, answers, failed)
     if interrupted:
         return 130
-    return 1 if failed or (answers is not None and answers.missing) else 0
+    lost = failed or client.unheard or (answers is not None and answers.missing)
+    return 1 if lost else 0
 
 
 def _check(args: argparse.Namespace) -> tuple[int, int] | None:
@@ -220,6 +221,12 @@ def _tell(client: FramesClient, answers: Answers | None, failed: int) -> None:
         f"{client.published / seconds:.1f} a second; {client.acknowledged} acknowledged by the "
         f"broker{f', {failed} could not be read' if failed else ''}"
     )
+    if client.unheard:
+        print(
+            f"{client.unheard} frames reached nobody: no device was subscribed, and a broker keeps "
+            "them for none",
+            file=sys.stderr,
+        )
     if answers is None:
         return
     print(

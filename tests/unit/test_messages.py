@@ -32,7 +32,7 @@ from edge.messages import (
     SourceResult,
     status_topic,
 )
-from edge.result_parts import Cached, Latency
+from edge.result_parts import Cached, Latency, Request
 from edge.states import DeviceState, State, Top
 
 MS = 1_000_000
@@ -61,6 +61,17 @@ RESULT = Result(
     ),
     deadline_ms=20,
     deadline_met=True,
+    request=None,
+)
+ASKED_RESULT = replace(
+    RESULT,
+    request=Request(
+        topic="frames/door",
+        correlation="AAE=",
+        sent_at="2026-05-04T03:02:00.990Z",
+        queue_ms=0.25,
+        compute_ms=3.0,
+    ),
 )
 CACHED_RESULT = replace(
     RESULT, cached=Cached(frame=12, source="images", age_ms=166.7, similarity=0.9922)
@@ -214,6 +225,7 @@ MESSAGES: dict[str, Message] = {
     "result of a source": SOURCE_RESULT,
     "raw result": RAW_RESULT,
     "cached result": CACHED_RESULT,
+    "result of a frame from a broker": ASKED_RESULT,
     "metrics of nothing": metrics(0),
     "metrics of a few": metrics(3),
     "metrics of many": metrics(1500),

@@ -122,7 +122,7 @@ def test_payloads_have_the_fields_of_their_messages() -> None:
 
 
 def test_commands_shown_exist() -> None:
-    shown = re.findall(r"(?m)(?:^\$ |`|/)edge ([a-z]+)", WRITTEN)
+    shown = re.findall(r"(?m)(?:^\$ |`|/)edge ([a-z-]+)", WRITTEN)
     assert set(shown) == set(COMMANDS)
 
 

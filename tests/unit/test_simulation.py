@@ -163,7 +163,7 @@ def test_a_calibrated_load_uses_what_was_measured(used: float) -> None:
 def done(frame: int, *times_ms: float, batch: int = 1, source: int = 0) -> Done:
     """A frame captured, retrieved, prepared, taken, inferred and decoded at these times."""
     times = [round(each * MS) for each in times_ms]
-    return Done._make([frame, *times, "", None, [], None, source, batch, 0])
+    return Done(*(frame, *times, "", None, [], None, source, batch, 0))  # type: ignore[arg-type]
 
 
 def test_waiting_for_an_engine_at_work_is_no_cost_of_the_frame() -> None:
