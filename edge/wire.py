@@ -118,7 +118,7 @@ class Note(NamedTuple):
 
 
 class Began(NamedTuple):
-    """A frame that the broker gives to another worker when this one dies is in hand."""
+    """A frame that the broker gives to the next worker when this one dies is in hand."""
 
     frame: int
     digest: bytes

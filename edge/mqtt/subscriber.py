@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from edge.mqtt.access import Access
 
 ANSWER_LIMIT_S = 10.0
-KEEPALIVE_S = 15  # the broker gives what a dead machine had to others one and a half times later
+KEEPALIVE_S = 15  # after one and a half times that the broker takes a machine for dead
+SESSION_S = 30  # a worker or daemon that is started again is back long before
 NO_RETRY_S = 3600
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
 
 
 class Subscriber:
-    """One connection with a clean session: what is not acknowledged when it ends is not ours.
+    """One connection; with a session, what is not acknowledged waits for the next one.
 
     Its callbacks run in the client's thread. It does not connect anew: whoever has it does.
     """
@@ -38,15 +39,21 @@ class Subscriber:
         qos: int,
         unacknowledged: int,
         largest_bytes: int,
+        session: str = "",
         on_message: Callable[[MQTTMessage], None],
         on_lost: Callable[[str], None],
     ) -> None:
-        """`unacknowledged` is how many messages the broker sends ahead; `on_lost` hears why."""
+        """`unacknowledged` is how many messages the broker sends ahead; `on_lost` hears why.
+
+        `session` is a client id, for MQTT 5: what the broker has for it is kept for `SESSION_S`.
+        Mosquitto gives what a member of a group did not acknowledge to no other, but drops it.
+        """
         self._access = access
         self._filter = topic_filter
         self._qos = qos
         self._unacknowledged = unacknowledged
         self._largest_bytes = largest_bytes
+        self._session = session
         self._on_message = on_message
         self._on_lost = on_lost
         self._client: Client | None = None
@@ -74,15 +81,18 @@ class Subscriber:
             self._client.ack(message.mid, message.qos)
 
     def close(self) -> None:
-        """Disconnect; what is not acknowledged goes to others."""
+        """Disconnect in order: the broker adds nothing to what is not acknowledged."""
         client, self._client = self._client, None
         if client is not None:
             client.on_disconnect = None
+            client.unsubscribe(self._filter)
             client.disconnect()
             client.loop_stop()
 
     def _connect(self, protocol: int, *, shared: bool) -> None:
-        client = new_client(self._access, protocol=protocol)
+        from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+
+        client = new_client(self._access, self._session, protocol=protocol)
         client.manual_ack_set(True)
         client.reconnect_delay_set(NO_RETRY_S, NO_RETRY_S)
         answered = threading.Event()
@@ -127,8 +137,9 @@ class Subscriber:
         self._client = client
         host, port = self._access.host, self._access.port
         properties = self._properties() if protocol == MQTT_5 else None
+        anew = False if self._session else MQTT_CLEAN_START_FIRST_ONLY
         try:
-            client.connect(host, port, keepalive=KEEPALIVE_S, properties=properties)
+            client.connect(host, port, KEEPALIVE_S, clean_start=anew, properties=properties)
         except (OSError, ValueError) as error:
             raise SourceError(why_unreachable(error, self._access).sentence) from error
         client.loop_start()
@@ -168,7 +179,7 @@ class Subscriber:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = self._unacknowledged
         properties.MaximumPacketSize = self._largest_bytes
-        properties.SessionExpiryInterval = 0
+        properties.SessionExpiryInterval = SESSION_S if self._session else 0
         return properties
 
 

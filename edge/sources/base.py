@@ -34,7 +34,7 @@ class Grabbed:
     asked: tuple[str, str | None, bytes | None, str | None] | None = None
     """What a message from a broker says beside the frame, see `edge.wire.Done`."""
     digest: bytes | None = None
-    """Of the message, where the broker gives it to another worker if this one dies."""
+    """Of the message, where the broker gives it to the next worker if this one dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Surroundings:
     """Digests of frames that are not to be run, once each."""
     careful: bool = False
     """Whether frames are to be taken one by one."""
+    owner: str = ""
+    """Names the pipeline among all of all devices, for what a broker keeps for it."""
 
 
 @dataclass(frozen=True, slots=True)

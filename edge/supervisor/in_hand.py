@@ -1,4 +1,4 @@
-"""Frames that a broker lends to a worker, and gives to another when it dies: which of them kill."""
+"""Frames that a broker lends to a worker, and to the next one when it dies: which of them kill."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ def _surroundings(job: Job) -> Surroundings:
         from edge.config.load import access_told
 
         broker = access_told(job.broker)
-    return Surroundings(broker, tuple(job.left_out), job.careful)
+    owner = f"{job.device}/{job.pipeline}"
+    return Surroundings(broker, tuple(job.left_out), job.careful, owner)
 
 
 def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:

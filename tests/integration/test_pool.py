@@ -90,6 +90,30 @@ def test_nothing_is_lost_when_a_worker_of_the_pool_is_killed_in_the_middle(
     assert len(asked) == 150
 
 
+def test_what_a_dead_worker_had_in_hand_waits_for_the_next(
+    broker: Mosquitto, listener: Listener, start: Start
+) -> None:
+    devices = {}
+    for name in ("one", "two"):
+        devices[name] = start(pool(broker.url, name))
+        running(listener, name)
+    for _ in range(20):
+        publish(broker.url, "--count", "8", "--await", "--timeout", "2")
+        if all(listener.of(f"{name}/digits/predictions") for name in devices):
+            break  # both have subscribed
+    heard = len(listener.of("two/digits/predictions"))
+    os.kill(devices["one"].workers()[0], signal.SIGSTOP)
+    sender = subprocess.Popen(
+        command(broker.url, "--count", "40", "--await", "--json", "--timeout", "30"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    listener.wait_for_many("two/digits/predictions", heard + 4)  # the broker deals in turn
+    os.kill(devices["one"].workers()[0], signal.SIGKILL)
+    found = json.loads(sender.communicate(timeout=PATIENCE_S)[0])
+    assert (found["answers"], found["missing"]) == (40, 0)
+
+
 def test_an_answer_splits_the_round_trip_and_bears_what_was_asked(
     broker: Mosquitto, listener: Listener, start: Start
 ) -> None:
