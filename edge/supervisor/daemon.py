@@ -15,6 +15,7 @@ from edge import __version__
 from edge.config.load import broker_access, tell_access
 from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
+from edge.identity import new_boot
 from edge.spool.spool import TEND_EVERY_S, Spool
 from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
@@ -23,7 +24,6 @@ from edge.supervisor.commands import Commands
 from edge.supervisor.device_info import device_info
 from edge.supervisor.farewell import put_away, summarize
 from edge.supervisor.home_assistant import HomeAssistant
-from edge.supervisor.identity import new_boot
 from edge.supervisor.idle import WakeUpLimit
 from edge.supervisor.log import log
 from edge.supervisor.notify import notify, watchdog_interval_s

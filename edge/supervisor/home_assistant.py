@@ -7,12 +7,12 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edge.identity import client_id
 from edge.messages import ONLINE
 from edge.states import DeviceState, State
 from edge.supervisor import clock
 from edge.supervisor.announced import Announced, Memory
 from edge.supervisor.discovery import discover
-from edge.supervisor.identity import client_id
 from edge.supervisor.pipeline_state import Figures, PipelineState
 
 if TYPE_CHECKING:

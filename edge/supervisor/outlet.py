@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge.event_names import EventName
+from edge.identity import client_id
 from edge.messages import Event, Message
 from edge.sinks.mqtt import MqttSink
 from edge.supervisor import clock
-from edge.supervisor.identity import client_id
 from edge.supervisor.log import log
 from edge.supervisor.watched_sink import WatchedSink
 

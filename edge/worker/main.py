@@ -19,6 +19,7 @@ import time
 from edge import flight
 from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
+from edge.identity import client_id
 from edge.sources.base import Surroundings
 from edge.wire import Accepted, Change, Ended, Failed, Job, Look, Note, Stop, Wire
 from edge.worker.cpu import take_place
@@ -87,7 +88,7 @@ def _surroundings(job: Job) -> Surroundings:
         from edge.config.load import access_told
 
         broker = access_told(job.broker)
-    owner = f"{job.device}/{job.pipeline}"
+    owner = f"{client_id(job.device or '')}/{job.pipeline}"  # names of devices may be in use twice
     return Surroundings(broker, tuple(job.left_out), job.careful, owner)
 
 

@@ -15,8 +15,8 @@ from parties import PATIENCE_S, Daemon, Listener, Mosquitto, free_port
 from pydantic import TypeAdapter
 
 from edge.cli import main
+from edge.identity import client_id
 from edge.states import State
-from edge.supervisor.identity import client_id
 
 Start = Callable[..., Daemon]
 IDENTITY = client_id("dev")

@@ -11,9 +11,9 @@ import pytest
 
 from edge.config.device import Device
 from edge.config.load import broker_access
+from edge.identity import client_id
 from edge.spool.spool import Spool
 from edge.supervisor.home_assistant import HomeAssistant
-from edge.supervisor.identity import client_id
 from edge.supervisor.outlet import Outlet
 from edge.supervisor.sensor_log import SensorLog
 from edge.supervisor.sensors import Sensors

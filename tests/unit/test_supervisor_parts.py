@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge.supervisor import clock, identity
+from edge import identity
+from edge.supervisor import clock
 from edge.supervisor import log as log_module
 from edge.supervisor.log import LOGGER, log
 from edge.supervisor.notify import notify, watchdog_interval_s
@@ -356,7 +357,7 @@ def test_starting_the_log_again_does_not_double_its_lines(written: io.StringIO) 
 
 
 def test_the_supervisors_small_parts_import_neither_opencv_nor_an_engine() -> None:
-    parts = "clock, identity, log, notify"
+    parts = "clock, log, notify"
     heavy = "cv2, numpy, ai_edge_litert, tflite_runtime"
     program = (
         f"import sys; from edge.supervisor import {parts}; "
