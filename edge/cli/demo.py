@@ -101,12 +101,19 @@ def _subscribed(port: int, heard: "queue.SimpleQueue[Heard]") -> Iterator[None]:
     from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.enums import CallbackAPIVersion
 
-    base = f"edge/{DEVICE}/"
+    from edge.mqtt.repeats import Repeats
+
+    base, repeats = f"edge/{DEVICE}/", Repeats()
 
     def take(_client: Client, _userdata: Any, message: MQTTMessage) -> None:
         topic = message.topic.removeprefix(base)
         text = message.payload.decode()
-        heard.put((topic, text if topic == "status" else json.loads(text)))
+        said: Any = text if topic == "status" else json.loads(text)
+        if topic.endswith("/predictions"):
+            number = (said["device"], said["pipeline"], said["boot"], said["sequence"])
+            if repeats.seen(*number):  # QoS 1 may deliver a message twice
+                return
+        heard.put((topic, said))
 
     client = Client(CallbackAPIVersion.VERSION2)
     client.on_message = take
