@@ -50,26 +50,31 @@ class Journal:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         try:
-            self._read(path.read_bytes())
-            self._compact()
+            self._size = self._read(path.read_bytes())
+            os.ftruncate(self._file, self._size)
+            if not self._size:
+                self._write(MAGIC)
         except BaseException:
             os.close(self._file)
             raise
 
-    def _read(self, content: bytes) -> None:
-        if content and not content.startswith(MAGIC):
+    def _read(self, content: bytes) -> int:
+        """Take up what was recorded; returns how many bytes of it are whole."""
+        if MAGIC.startswith(content):
+            return 0
+        if not content.startswith(MAGIC):
             raise ValueError("it is no journal")
         at = len(MAGIC)
         while at + HEAD.size <= len(content):
             length, crc = HEAD.unpack_from(content, at)
-            at += HEAD.size
-            body = content[at : at + length]
+            body = content[at + HEAD.size : at + HEAD.size + length]
             if len(body) < length:
-                return  # killed in the middle of writing it: it was not accepted
+                break  # killed in the middle of writing it: it was not accepted
             if zlib.crc32(body) != crc:
                 raise ValueError(f"its record at byte {at} is not what was written")
             self._take(marshal.loads(body))  # noqa: S302  ours alone, and checked
-            at += length
+            at += HEAD.size + length
+        return at
 
     def _take(self, record: Any) -> None:
         if isinstance(record, tuple):

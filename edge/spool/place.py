@@ -78,6 +78,4 @@ def spool_place(device: str) -> Place | None:
 
 def is_damaged(error: sqlite3.Error) -> bool:
     """Whether the file itself is bad, rather than the disk full or away."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.OperationalError
-    )
+    return type(error) is sqlite3.DatabaseError  # its subclasses are of other faults

@@ -93,6 +93,10 @@ class Spool:
                 self._next = 1 + self._open_disk().last_id
             except (sqlite3.Error, OSError) as error:
                 self._disk_failed(error)
+                if self._disk_place.path.exists():
+                    # What it holds has numbers that ours must not meet: it is left to the next run.
+                    self._disk_place.let_go()
+                    self._disk_place = None
         if self._journal_place is not None:
             self._open_journal(self._journal_place)
         self._waiting = len(self._journal.rows) + self.on_disk
@@ -133,10 +137,15 @@ class Spool:
 
     def _open_disk(self) -> Store:
         if self._disk_place is None:
-            raise OSError(0, "there is no folder for it: no state directory and no home")
-        self._disk = Store(self._disk_place.path)
-        self._reader = Store(self._disk_place.path)
-        return self._disk
+            raise OSError(0, "there is no place for it that can be used")
+        disk = Store(self._disk_place.path)
+        try:
+            self._reader = Store(self._disk_place.path)
+        except sqlite3.Error:
+            disk.close()
+            raise
+        self._disk = disk
+        return disk
 
     def add(self, message: Outgoing, accepted: Callable[[], None] | None = None) -> int:
         """Take a message in; returns its number. `accepted` is called once it is recorded."""
@@ -238,8 +247,7 @@ class Spool:
                 self._write_to_disk, rows, done, now, set(self.in_flight)
             )
         except (sqlite3.Error, OSError) as error:
-            self._disk_failed(error)
-            return 0
+            return self._disk_failed(error)
         finally:
             self._moving = False
         self._failing = ""
@@ -289,22 +297,26 @@ class Spool:
             max_bytes=max_bytes, max_age_s=bounds.max_age_s, keep=bounds.keep, spare=spare, now=now
         )
 
-    def _disk_failed(self, error: sqlite3.Error | OSError) -> None:
-        """Go on without the disk for now; a damaged file is set aside for a person to see."""
+    def _disk_failed(self, error: sqlite3.Error | OSError) -> int:
+        """Go on without the disk for now; a damaged file is set aside for a person to see.
+
+        Returns how many messages are given up with it.
+        """
         place = self._disk_place
         if place is not None and isinstance(error, sqlite3.Error) and is_damaged(error):
-            lost = self.on_disk
             self._close_disk()
             self._done_on_disk.clear()
             aside = place.set_aside()
-            self._waiting -= lost
+            # What is in flight is the client's, and will be acknowledged.
+            left = self._journal.rows.keys() - self._done | self.in_flight
+            lost, self._waiting = max(self._waiting - len(left), 0), len(left)
             self.dropped += lost
             self._tell(
                 "spool_set_aside",
                 f"the spool is damaged ({error}): it is now {aside}, with what it holds and was "
                 "not delivered; a new one is begun",
             )
-            return
+            return lost
         sentence = str(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
         self._retry_s = time.monotonic() + RETRY_S
         if sentence != self._failing:
@@ -315,6 +327,7 @@ class Spool:
                 f"{where} cannot be written: {sentence}; what waits stays in memory, up to "
                 f"{JOURNAL_LIMIT // 1_000_000} MB, and it is tried again",
             )
+        return 0
 
     def _trim_journal(self) -> int:
         limit = min(JOURNAL_LIMIT, self.bounds.max_bytes)
@@ -366,7 +379,8 @@ class Spool:
         return 0 if kept else left
 
     def _close_disk(self) -> None:
-        for store in (self._disk, self._reader):
-            if store is not None:
-                store.close()
-        self._disk = self._reader = None
+        with self._writing:
+            for store in (self._disk, self._reader):
+                if store is not None:
+                    store.close()
+            self._disk = self._reader = None

@@ -268,11 +268,15 @@ def test_a_journal_that_was_cut_anywhere_has_all_that_was_whole(tmp_path: Path) 
     record = (len(content) - len(MAGIC)) // 5
     for end in range(len(content)):
         (tmp_path / "cut").write_bytes(content[:end])
-        if 0 < end < len(MAGIC):
-            continue  # it is written at once, before there is anything to lose
+        whole = list(range(max(end - len(MAGIC), 0) // record))
         cut = Journal(tmp_path / "cut")
-        assert ids(cut) == list(range(max(end - len(MAGIC), 0) // record))
+        assert ids(cut) == whole
+        cut.add(row_of(99, message(99), Now.by(clock_synced=True)))
+        cut.commit()
         cut.close()
+        again = Journal(tmp_path / "cut")
+        assert ids(again) == [*whole, 99]
+        again.close()
 
 
 def test_a_journal_with_a_bit_turned_is_found_damaged(tmp_path: Path) -> None:
@@ -373,6 +377,57 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
             await spool.tend()
             assert spool.on_disk == len(spool) == 200
             assert numbers(spool) == list(range(200))
+
+    asyncio.run(story())
+
+
+def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_path: Path) -> Store:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def story() -> None:
+        async with opened() as (spool, _):
+            for n in range(5):
+                spool.add(message(n))
+        with monkeypatch.context() as patch:
+            patch.setattr(spool_module, "Store", full)
+            spool = Spool("dev", SpoolOptions())
+            spool.open()
+        for n in range(5, 8):  # whose numbers are those of the five
+            spool.add(message(n))
+        await spool.tend(to_disk=True)
+        assert numbers(spool) == [5, 6, 7]
+        await killed(spool)
+        journal = journal_place("dev")
+        assert journal is not None
+        journal.remove()
+        async with opened() as (spool, _):
+            assert numbers(spool) == [0, 1, 2, 3, 4]
+
+    asyncio.run(story())
+
+
+def test_a_spool_damaged_under_what_is_in_flight_counts_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(spool_module, "STALL_S", 0.0)
+        async with opened() as (spool, told):
+            given = [spool.add(message(n)) for n in range(20)]
+            await spool.tend()
+            spool.in_flight = flying = {given[0], given[1], given[2]}
+            spool.done(given[0])
+            flying.discard(given[0])
+            given.append(spool.add(message(20)))
+            spool._disk_failed(sqlite3.DatabaseError("database disk image is malformed"))
+            assert (len(spool), spool.dropped) == (3, 17)
+            for number in (given[1], given[2], given[20]):
+                spool.done(number)
+            assert len(spool) == 0
+            await asyncio.sleep(0)
+            assert "spool_set_aside" in events(told)
 
     asyncio.run(story())
 
