@@ -63,8 +63,10 @@ def test_a_deadline_missed_under_load_is_told_by_a_trace_that_explains_it(
     testdata: Path, broker: Mosquitto, listener: Listener, start: Start
 ) -> None:
     options = model_of_some_milliseconds(testdata, deadline_ms=1)
-    # A deadline with some room on whatever machine this is, but not for the load to come.
-    warm_ms = prepare(Pipeline.model_validate(yaml.safe_load(options))).warm_ns / 1e6
+    # A deadline with some room on whatever machine this is, but not for the load to come; the
+    # quickest of some passes is one that other tests did not hold up.
+    pipeline = Pipeline.model_validate(yaml.safe_load(options))
+    warm_ms = min(prepare(pipeline).warm_ns for _ in range(5)) / 1e6
     options = model_of_some_milliseconds(testdata, deadline_ms=2 * warm_ms + 2)
     start(recording(broker, options, min_interval_s=1))
     listener.wait_for_many("cam/predictions", 40)
