@@ -115,10 +115,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
 
 def test_a_build_for_the_cpu_belongs_to_an_accelerator(refusal: Refusal) -> None:
     text = "pipelines: {porch: {source: {type: synthetic}, model: {path: a, cpu_path: b}}}"
-    assert refusal(text) == [
-        "1: pipelines.porch.model: `cpu_path` is for models with an `accelerator`: "
-        "write `path`, or name it"
-    ]
+    problem = "`cpu_path` is for models with an `accelerator`: write `path`, or name it"
+    assert refusal(text) == [f"1: pipelines.porch.model: {problem}"]
 
 
 @pytest.mark.parametrize(
