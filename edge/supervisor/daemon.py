@@ -279,7 +279,7 @@ class Daemon:
     def _status(self) -> str:
         """One line for `systemctl status`."""
         broker = "connected to" if self._outlet.connected else "waiting for"
-        words = [f"{name} {pipeline.state}" for name, pipeline in self._pipelines.items()]
+        words = [f"{name} {pipeline.standing}" for name, pipeline in self._pipelines.items()]
         return f"{', '.join(words)}; {broker} {self._outlet.address}"
 
     async def _keep_info(self) -> None:
