@@ -292,6 +292,6 @@ TfLiteDelegate *tflite_plugin_create_delegate(const char *const *keys, const cha
 }
 
 void tflite_plugin_destroy_delegate(TfLiteDelegate *delegate) {
-  free(delegate->data_);
+  if (delegate) free(delegate->data_); /* the engines destroy what they were refused, too */
   free(delegate);
 }
