@@ -96,8 +96,8 @@ def prepare(
     `tuning` is what `find_tuning` returned for the pipeline of this name. An engine that one
     of the `others` has loaded is not loaded again.
 
-    Raises ModelError, EngineError, DecodeError, CacheError or ConfigError, each saying what does
-    not fit.
+    Raises ModelError, EngineError, AcceleratorError, DecodeError, CacheError or ConfigError, each
+    saying what does not fit.
     """
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
@@ -116,7 +116,10 @@ def prepare(
         model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
     )
     began = time.monotonic()
-    engine = Engine(model.path, choice, threads=choice.threads)
+    if model.accelerator is not None:
+        reason = f"with its delegate for the {model.accelerator.title}; {choice.reason}"
+        choice = replace(choice, reason=reason)
+    engine = Engine(model.path, choice, threads=choice.threads, accelerator=model.accelerator)
     init_ms = (time.monotonic() - began) * 1e3
     preprocess = Preprocessor(model, engine.inputs[0])
     try:
