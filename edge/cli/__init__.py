@@ -12,6 +12,7 @@ from edge.errors import EdgeError
 COMMANDS = (
     "run",
     "check",
+    "doctor",
     "infer",
     "inspect",
     "bench",
