@@ -13,6 +13,7 @@ COMMANDS = (
     "run",
     "check",
     "doctor",
+    "init",
     "infer",
     "inspect",
     "bench",

@@ -1,11 +1,12 @@
 """`edge doctor`: what is right and wrong with this machine, this installation, this service."""
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge.doctor.examination import Examined
     from edge.doctor.patient import Patient
 

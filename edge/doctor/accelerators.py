@@ -1,16 +1,17 @@
-"""The Coral Edge TPUs that are plugged in, and the runtime library for them, told from files alone."""
+"""The Coral Edge TPUs that are plugged in, and the library for them, told from files alone."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge.doctor.patient import number_of, text_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.doctor.patient import Patient
 
 # Vendor and product on USB: before and after its firmware is loaded, by the first who uses it.
@@ -44,13 +45,13 @@ def find_edge_tpus(patient: Patient) -> list[EdgeTpu]:
             bus, number = number_of(folder / "busnum"), number_of(folder / "devnum")
             node = patient.dev / f"bus/usb/{bus or 0:03}/{number or 0:03}"
             speed = number_of(folder / "speed")
-            found.append(
-                EdgeTpu("usb", folder.name, node, fresh=not ON_USB[named], usb_mbps=speed)
-            )
+            found.append(EdgeTpu("usb", folder.name, node, fresh=not ON_USB[named], usb_mbps=speed))
     nodes = sorted(patient.dev.glob("apex_*"))
-    for folder in sorted(patient.sys.glob("bus/pci/devices/*")):
-        if (text_of(folder / "vendor"), text_of(folder / "device")) == ON_PCI:
-            found.append(EdgeTpu("pci", folder.name, nodes.pop(0) if nodes else None))
+    found += [
+        EdgeTpu("pci", folder.name, nodes.pop(0) if nodes else None)
+        for folder in sorted(patient.sys.glob("bus/pci/devices/*"))
+        if (text_of(folder / "vendor"), text_of(folder / "device")) == ON_PCI
+    ]
     return found
 
 
@@ -69,7 +70,9 @@ def edgetpu_package(patient: Patient) -> str | None:
     """Return name and version of the Debian package the runtime came with."""
     name = ""
     try:
-        with (patient.root / "var/lib/dpkg/status").open(encoding="utf-8", errors="replace") as lines:
+        with (patient.root / "var/lib/dpkg/status").open(
+            encoding="utf-8", errors="replace"
+        ) as lines:
             for line in lines:
                 key, _, value = line.rstrip("\n").partition(": ")
                 name = value if key == "Package" else name

@@ -1,8 +1,7 @@
-"""The cameras of a machine: V4L2 nodes that give pictures, put together by the device they are of."""
+"""The cameras of a machine: V4L2 nodes that give pictures, by the device they are of."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,9 +46,7 @@ class Camera:
 
 def find_cameras(patient: Patient) -> list[Camera]:
     """Return the cameras that the kernel knows."""
-    nodes = sorted(
-        patient.dev.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)
-    )
+    nodes = sorted(patient.dev.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name))
     if not nodes:
         return []
     readable = [str(path) for path in nodes if patient.can_open(path)]
@@ -88,7 +85,10 @@ def _camera(
     if driver in RIBBON:
         return Camera("ribbon", _sensors(patient) or name or told["card"], path, stable, driver)
     formats = tuple(
-        Format(each["fourcc"], tuple(Size(s["width"], s["height"], tuple(s["fps"])) for s in each["sizes"]))
+        Format(
+            each["fourcc"],
+            tuple(Size(s["width"], s["height"], tuple(s["fps"])) for s in each["sizes"]),
+        )
         for each in told["formats"]
     )
     return Camera("v4l2", told["card"] or name or path.name, path, stable, driver, formats)
@@ -105,4 +105,4 @@ def _sensors(patient: Patient) -> str:
 def _stable_names(folder: Path) -> dict[Path, Path]:
     """Return the links in /dev/v4l/by-id by the node they lead to."""
     links = sorted(folder.glob("*-index0"), reverse=True) if folder.is_dir() else []
-    return {folder.joinpath(os.readlink(link)).resolve(): link for link in links}
+    return {link.resolve(): link for link in links}

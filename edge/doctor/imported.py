@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from typing import Any
 
 ABLE = {  # names of the lines of OpenCV's build information
     "v4l2": re.compile(r"v4l/v4l2:\s+YES"),
@@ -17,7 +18,7 @@ def main() -> None:
         cv2 = importlib.import_module("cv2")
         build = cv2.getBuildInformation()
     except Exception as error:  # noqa: BLE001  an import raises whatever it likes
-        found = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
+        found: dict[str, Any] = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
     else:
         able = [name for name, line in ABLE.items() if line.search(build)]
         found = {"version": cv2.__version__, "file": cv2.__file__, "able": able}

@@ -116,7 +116,9 @@ def _connect(access: Access, protocol: int, limit_s: float) -> tuple[str, bool]:
     """Return why we were not let in, and whether another version of MQTT is worth a try."""
     client = new_client(access, protocol=protocol)
     answer: list[Any] = []
-    client.on_connect = lambda _client, _userdata, _flags, reason, _properties: answer.append(reason)
+    client.on_connect = lambda _client, _userdata, _flags, reason, _properties: answer.append(
+        reason
+    )
     client.on_disconnect = lambda *_: answer.append(None)
     try:
         client.connect(

@@ -1,4 +1,4 @@
-"""Accelerators: which are plugged in, which runtime is installed, and whether models run on them."""
+"""Accelerators: which are plugged in, which runtime is there, whether models run on them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SETTERS = {
     "openntpd": "openntpd",
     "ptp4l": "ptp4l",
 }
-SET_IT = "sudo timedatectl set-ntp true"
+SET_IT = "sudo apt install systemd-timesyncd && sudo timedatectl set-ntp true"
 
 
 class Clock(Check):

@@ -45,7 +45,9 @@ class Dependencies(Check):
                 f"{name} {found[name] or 'is missing'}{f', {least} is needed' if least else ''}"
                 for name, least in wanting
             )
-            cure = pip_install(*(f"'{name}>={least}'" if least else name for name, least in wanting))
+            cure = pip_install(
+                *(f"'{name}>={least}'" if least else name for name, least in wanting)
+            )
             yield problem("packages", says, cure, versions=found)
         else:
             yield ok("packages", f"all {len(found)} are there and new enough", versions=found)
@@ -53,6 +55,8 @@ class Dependencies(Check):
 
 def by_another_name(distribution: str) -> str | None:
     """Return the version of the same library as the distribution packs it."""
-    others = {"opencv-python-headless": ("opencv", "opencv-python", "opencv-contrib-python-headless")}
+    others = {
+        "opencv-python-headless": ("opencv", "opencv-python", "opencv-contrib-python-headless")
+    }
     versions = (version_of(name) for name in others.get(distribution, ()))
     return next(filter(None, versions), None)

@@ -93,7 +93,7 @@ def _wear(patient: Patient) -> Iterator[Finding]:
     for path in sorted(patient.sys.glob("fs/ext4/*/errors_count")):
         if errors := number_of(path):
             says = f"the file system on {path.parent.name} has {errors} recorded errors"
-            cure = "copy what matters, then check it at the next start: `fsck.mode=force` in cmdline.txt"
+            cure = "copy what matters, write `fsck.mode=force` into cmdline.txt, and reboot"
             yield warning("file system", says, cure, device=path.parent.name, errors=errors)
     for path in sorted(patient.sys.glob("block/mmcblk*/device/life_time")):
         used = [int(word, 16) for word in text_of(path).split() if word.startswith("0x")]

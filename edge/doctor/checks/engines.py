@@ -56,9 +56,13 @@ class Engines(Check):
                 yield ok(name, f"{version}, {first}", version=version, **facts)
                 continue
             # With another that works `engine: auto` would still take this one if it is the best.
-            needed = name in wanted or not works or ("auto" in wanted and name == next(iter(versions)))
+            needed = (
+                name in wanted or not works or ("auto" in wanted and name == next(iter(versions)))
+            )
             tell = problem if needed else warning
-            yield tell(name, f"{version} does not work: {trouble}", cure(name, trouble), version=version)
+            yield tell(
+                name, f"{version} does not work: {trouble}", cure(name, trouble), version=version
+            )
 
 
 def trouble_of(said: Said) -> str:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
     from edge.doctor.patient import Patient
 
-PERFORMANCE = (
-    "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-)
+CPUFREQ = "/sys/devices/system/cpu/cpu*/cpufreq"
+PERFORMANCE = f"echo performance | sudo tee {CPUFREQ}/scaling_governor"
 
 
 class Governor(Check):
@@ -40,7 +39,7 @@ class Governor(Check):
             yield warning("clock rate", says, PERFORMANCE, **facts)
         elif max(limits) < max(most):
             says += f", though the processor can do {max(most) // 1000}"
-            cure = f"echo {max(most)} | sudo tee {PERFORMANCE.split()[-1].replace('governor', 'max_freq')}"
+            cure = f"echo {max(most)} | sudo tee {CPUFREQ}/scaling_max_freq"
             yield warning("clock rate", says, cure, **facts)
         else:
             yield ok("clock rate", says, **facts)

@@ -44,7 +44,9 @@ class Memory(Check):
         says += f"{_mb(swap - swap_free)} of {_mb(swap)} MB swap in use" if swap else "no swap"
         says += f" ({', '.join(kinds)})" if kinds else ""
         if killed:
-            says += f"; the kernel has killed {killed} process{'es' if killed > 1 else ''} for memory"
+            says += (
+                f"; the kernel has killed {killed} process{'es' if killed > 1 else ''} for memory"
+            )
             yield warning("memory", says, "journalctl -k -g 'Out of memory'", **facts)
         elif available < NEEDED_BYTES:
             says += f"; a daemon with one small model holds some {_mb(NEEDED_BYTES)} MB"

@@ -19,7 +19,7 @@ BELOW_2 = pip_install("'numpy<2'")
 
 
 class Numpy(Check):
-    """Whether numpy's ABI is the one that tflite-runtime and the system's modules were built for."""
+    """Whether numpy is the one that tflite-runtime and the system's modules were built for."""
 
     name = "numpy"
     group = "software"

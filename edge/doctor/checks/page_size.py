@@ -10,7 +10,7 @@ from edge.doctor.finding import Check, Finding, ok, problem
 from edge.doctor.packages import shared_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from edge.doctor.patient import Patient
@@ -30,7 +30,7 @@ SMALLER = (
 
 
 class PageSize(Check):
-    """The Raspberry Pi 5's own kernel has pages of 16 KB, and a library for 4 KB cannot be mapped."""
+    """The Raspberry Pi 5's kernel has pages of 16 KB; a library for 4 KB cannot be mapped."""
 
     name = "page size"
     group = "software"
@@ -42,7 +42,7 @@ class PageSize(Check):
         yield judge(libraries, page_bytes=os.sysconf("SC_PAGE_SIZE"))
 
 
-def judge(libraries: dict[str, Iterable[Path]] | dict[str, list[Path]], *, page_bytes: int) -> Finding:
+def judge(libraries: Mapping[str, Iterable[Path]], *, page_bytes: int) -> Finding:
     """Return the finding on libraries by package, under a kernel with pages of this size."""
     count, too_small = 0, {}
     for name, paths in libraries.items():

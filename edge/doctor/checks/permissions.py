@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import grp
-import pwd
+import os
 from typing import TYPE_CHECKING
 
 from edge.doctor.accelerators import find_edge_tpus
@@ -66,6 +66,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name
-        import os
-
         return str(os.geteuid())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from edge.doctor.finding import Check, Finding, ok, warning
@@ -52,7 +51,7 @@ def find_ports(patient: Patient) -> dict[Path, str]:
     stable = {}
     folder = patient.dev / "serial/by-id"
     for link in sorted(folder.iterdir()) if folder.is_dir() else ():
-        stable[folder.joinpath(os.readlink(link)).resolve()] = link
+        stable[link.resolve()] = link
     found: dict[Path, str] = {}
     for kind in KINDS:
         for port in sorted(patient.dev.glob(kind)):

@@ -73,7 +73,9 @@ def _properties(unit: str) -> dict[str, str]:
 
 
 def _last_message(unit: str) -> str:
-    told = output_of("journalctl", "-u", unit, "-n", "1", "-o", "cat", "-p", "warning", "--no-pager")
+    told = output_of(
+        "journalctl", "-u", unit, "-n", "1", "-o", "cat", "-p", "warning", "--no-pager"
+    )
     return " ".join((told or "").split())
 
 

@@ -52,5 +52,7 @@ def judge(folder: Path, sizes: dict[Path, int]) -> Finding:
     says = f"{folder}: {len(sizes)} files, {total / 1e6:,.1f} MB"
     if aside:
         says += f"; {aside[0].name} was damaged and set aside"
-        return warning("state", says, f"rm '{folder}/'*.set-aside-*  (once nobody wants it)", **facts)
+        return warning(
+            "state", says, f"rm '{folder}/'*.set-aside-*  (once nobody wants it)", **facts
+        )
     return ok("state", says, **facts)
