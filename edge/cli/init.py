@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--device: {error}") from None
     model = model_facts(args.model or bundled(MODEL))
     survey = look_around(Patient(), args.broker)
-    text = draft(survey, model, device=name, folder=folder, bundled=args.model is None)
+    text = draft(survey, model, device=name, folder=folder, of_the_demo=args.model is None)
     _check(text, file)
     with file.open("w" if args.force else "x", encoding="utf-8") as written:
         written.write(text)

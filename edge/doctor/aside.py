@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import child_environment, how_it_ended, python_command
+
+DYING_S = 1.0
 
 
 class Said(NamedTuple):
@@ -36,8 +39,12 @@ def hear(command: list[str], *, limit_s: float) -> Said:
     try:
         printed, complaints = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired as expired:
-        # Whoever sleeps in the kernel dies later, or never: it is not waited for.
         process.kill()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()
+        # Whoever sleeps in the kernel dies later, or never: it is not waited for.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(DYING_S)
         return Said(_objects(expired.stdout or b""), f"said nothing more for {limit_s:g} s")
     trouble = ""
     if process.returncode:

@@ -21,24 +21,26 @@ if TYPE_CHECKING:
     from edge.doctor.survey import FoundBroker, Survey
     from edge.doctor.v4l2 import Size
 
-PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*")
+PLAIN = re.compile(r"[A-Za-z/]([A-Za-z0-9_./:@-]*[A-Za-z0-9_./@-])?")
 READ_AS_ELSE = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 FORMATS = ("MJPG", "YUYV")  # those that a camera's frames are decoded from best, in this order
 WANTED_PIXELS, WANTED_FPS = 1280 * 720, 30.0
 COMMENT_AT = 45
 
 
-def draft(survey: Survey, model: ModelFacts, *, device: str, folder: Path, bundled: bool) -> str:
+def draft(
+    survey: Survey, model: ModelFacts, *, device: str, folder: Path, of_the_demo: bool
+) -> str:
     """Return the text of a device YAML that will lie in `folder`.
 
-    `bundled` tells that `model` is the demo's, which reads handwritten digits.
+    `of_the_demo` tells that the model is the one that came with us, which reads digits.
     """
     day = time.strftime("%Y-%m-%d")
     return "\n".join(
         [
-            f"# Written by `edge init` {__version__} on {day}. What this machine has is written out,",
-            "# what it could have stands in comments. Every field is in the README's Configuration",
-            "# reference; `edge schema --markdown` prints the same.",
+            f"# Written by `edge init` {__version__} on {day}. What this machine has stands here,",
+            "# what it could have is a comment. Every field is in the Configuration reference of",
+            "# the README; `edge schema --markdown` prints the same.",
             _line(f"device: {scalar(device)}", "a level of all topics: edge/DEVICE/..."),
             "",
             "mqtt:",
@@ -51,8 +53,8 @@ def draft(survey: Survey, model: ModelFacts, *, device: str, folder: Path, bundl
             "",
             "pipelines:",
             _line("  main:", "a level of the topics, too; several run side by side"),
-            *_source(survey, model, device=device, bundled=bundled),
-            *_model(survey, model, folder=folder, bundled=bundled),
+            *_source(survey, model, device=device, of_the_demo=of_the_demo),
+            *_model(survey, model, folder=folder, of_the_demo=of_the_demo),
             *_decode(model),
             _line("    deadline_ms: 100", "a result is in time so long after its frame's capture"),
             "",
@@ -75,7 +77,7 @@ def _mqtt(survey: Survey) -> list[str]:
             "  # broker: mqtt://192.168.1.10             # another: none was found",
         ]
     else:
-        lines = [_line(f"  broker: {scalar_url(broker.url)}", _how_it_received_us(broker))]
+        lines = [_line(f"  broker: {scalar(broker.url)}", _how_it_received_us(broker))]
     lines += [
         "  # Who we are there. A password never stands in this file:",
         "  # username: edge",
@@ -87,11 +89,6 @@ def _mqtt(survey: Survey) -> list[str]:
     else:
         lines.append("  # With a CA of your own:")
     return [*lines, "  # tls: { ca_file: ca.crt }"]
-
-
-def scalar_url(url: str) -> str:
-    """Return a broker's URL as YAML: a colon in it is none of YAML's, but before a space."""
-    return url if re.fullmatch(r"[A-Za-z0-9:/._-]+", url) else json.dumps(url)
 
 
 def _how_it_received_us(broker: FoundBroker) -> str:
@@ -112,18 +109,18 @@ def _home_assistant(survey: Survey) -> list[str]:
     return [_line("# home_assistant: { enabled: true }", about)]
 
 
-def _source(survey: Survey, model: ModelFacts, *, device: str, bundled: bool) -> list[str]:
+def _source(survey: Survey, model: ModelFacts, *, device: str, of_the_demo: bool) -> list[str]:
     if not model.takes_pictures:
         return [
-            "    # The model takes no pictures. Its input comes by MQTT: a message is a .npy file,",
-            "    # or the raw bytes of the input; `edge publish-frames` sends such.",
+            "    # The model takes no pictures. Its input comes as tensors by MQTT: what",
+            "    # `edge publish-frames FOLDER` makes of the .npy files in a folder.",
             "    source:",
             "      type: mqtt",
             f"      topic: {scalar(f'frames/{device}')}",
         ]
     usable = [each for each in survey.cameras if _usable(each)]
     others = [each for each in survey.cameras if each not in usable[:1]]
-    lines = _camera(usable[0]) if usable else _no_camera(bundled=bundled)
+    lines = _camera(usable[0]) if usable else _no_camera(of_the_demo=of_the_demo)
     for each in others:
         kind = "picamera, which needs python3-picamera2" if each.kind == "ribbon" else "camera"
         why = f" ({each.trouble})" if each.trouble else ""
@@ -184,12 +181,12 @@ def best_rate(size: Size) -> float:
     return next((fps for fps in size.fps if fps <= WANTED_FPS), size.fps[-1])
 
 
-def _no_camera(*, bundled: bool) -> list[str]:
+def _no_camera(*, of_the_demo: bool) -> list[str]:
     lines = [
         "    # There is no camera. With one it is",
         "    # source: { type: camera, device: /dev/video0, width: 1280, height: 720, fps: 30 }",
     ]
-    if not bundled:
+    if not of_the_demo:
         return [
             *lines,
             "    # and until then a moving test pattern shows that all else works:",
@@ -214,8 +211,8 @@ def _digits() -> Path:
     return bundled("models/digits/held-out.png")
 
 
-def _model(survey: Survey, model: ModelFacts, *, folder: Path, bundled: bool) -> list[str]:
-    about = "reads handwritten digits: put your own model here" if bundled else model.outputs
+def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool) -> list[str]:
+    about = "reads handwritten digits: put your own model here" if of_the_demo else model.outputs
     lines = ["    model:", _line(f"      path: {scalar(_short(model.path, folder))}", about)]
     if model.labels is not None:
         lines.append(f"      labels: {scalar(_short(model.labels, folder))}")

@@ -115,26 +115,23 @@ def _encrypt(sock: socket.socket, access: Access, reached: Reached) -> str:
 def _connect(access: Access, protocol: int, limit_s: float) -> tuple[str, bool]:
     """Return why we were not let in, and whether another version of MQTT is worth a try."""
     client = new_client(access, protocol=protocol)
-    answer: list[Any] = []
-    client.on_connect = lambda _client, _userdata, _flags, reason, _properties: answer.append(
-        reason
-    )
-    client.on_disconnect = lambda *_: answer.append(None)
+    answers: list[Any] = []
+    client.on_connect = lambda *told: answers.append(told[3])
+    client.on_disconnect = lambda *_: answers.append(None)
+    properties = connect_properties(protocol)
     try:
-        client.connect(
-            access.host, access.port, keepalive=30, properties=connect_properties(protocol)
-        )
+        client.connect(access.host, access.port, keepalive=30, properties=properties)
         end = time.monotonic() + limit_s
-        while not answer and time.monotonic() < end:
+        while not answers and time.monotonic() < end:
             client.loop(0.1)
     except (OSError, ValueError) as error:
         return why_unreachable(error, access).sentence, False
-    finally:
-        client.disconnect()
-        client.loop(0.1)
-    if not answer:
-        return f"{access.address} does not answer within {limit_s:g} s", False
-    reason = answer[0]
+    if not answers:
+        answers.append(f"{access.address} does not answer within {limit_s:g} s")
+    client.disconnect()
+    reason = answers[0]
+    if isinstance(reason, str):
+        return reason, False
     if reason is None:  # some old brokers close the connection on MQTT 5 without a word
         return why_closed(access).sentence, protocol == MQTT_5
     if reason.is_failure:

@@ -46,7 +46,7 @@ class Engines(Check):
         }
         works = [name for name, one in said.items() if not trouble_of(one)]
         pipelines = patient.device.pipelines.values() if patient.device else ()
-        wanted = {pipeline.model.engine for pipeline in pipelines}
+        wanted = {pipeline.model.engine for pipeline in pipelines} or {"auto"}
         for name, version in versions.items():
             trouble = trouble_of(said[name])
             if not trouble:
