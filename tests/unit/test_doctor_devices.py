@@ -1,4 +1,4 @@
-"""The doctor on cameras, ports, accelerators, rights and the service, on a laid-out Raspberry Pi."""
+"""The doctor on cameras, ports, accelerators, rights and the service of a laid-out Pi."""
 
 from __future__ import annotations
 

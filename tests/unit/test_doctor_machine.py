@@ -1,4 +1,4 @@
-"""The doctor on memory, clock rate, heat, clock and disk, in a root laid out as a Raspberry Pi's."""
+"""The doctor on memory, clock rate, heat, clock and disk, in a root laid out as a Pi's."""
 
 from __future__ import annotations
 
