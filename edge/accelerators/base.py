@@ -35,7 +35,7 @@ STEPS: dict[Step, str] = {
     "library": "while its library was loaded",
     "delegate": "while its delegate was made",
     "model": "while the model was handed to it",
-    "invoke": "in the first forward pass",
+    "invoke": "in a forward pass",
 }
 
 

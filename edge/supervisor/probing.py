@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge.config.model import Model
 
 PROBE = "edge.engines.probe"
-LIMIT_S = 20.0  # the first use of a USB accelerator loads its firmware
+LIMIT_S = 30.0  # the first use of a USB accelerator loads its firmware
 ENGINES: tuple[Literal["litert", "tflite-runtime"], ...] = ("litert", "tflite-runtime")
 
 

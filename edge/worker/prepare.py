@@ -64,6 +64,11 @@ class Prepared:
         return self.ready.rung
 
     @property
+    def accelerated(self) -> bool:
+        """Whether an accelerator runs the model."""
+        return self.ready.accelerated
+
+    @property
     def every(self) -> int:
         """Only every n-th frame is run."""
         return self.options.every
@@ -117,8 +122,7 @@ def prepare(
     )
     began = time.monotonic()
     if model.accelerator is not None:
-        reason = f"with its delegate for the {model.accelerator.title}; {choice.reason}"
-        choice = replace(choice, reason=reason)
+        choice = replace(choice, reason=f"it drives the {model.accelerator.title}")
     engine = Engine(model.path, choice, threads=choice.threads, accelerator=model.accelerator)
     init_ms = (time.monotonic() - began) * 1e3
     preprocess = Preprocessor(model, engine.inputs[0])
@@ -148,6 +152,7 @@ def prepare(
         warm_up_frames=WARM_UP_FRAMES,
         rung=rung,
         batch=options.batch.max_size if batches is not None else 1,
+        accelerated=options.accelerated,
     )
     prepared = Prepared(
         options,
