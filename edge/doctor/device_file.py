@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
 from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineError
+from edge.supervisor.probing import probe_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ class LookedThrough:
     """What each pipeline, and each rung of its ladder, is."""
     notes: list[str]
     """What is no mistake, and yet worth a word."""
+    without: list[str]
+    """Which pipelines would do without their accelerator for now, and why."""
 
 
 def look_through(path: Path, device: Device) -> LookedThrough:
@@ -40,6 +43,7 @@ def look_through(path: Path, device: Device) -> LookedThrough:
     found: list[tuple[Place, str]] = []
     described: list[str] = []
     notes: list[str] = []
+    without: list[str] = []
     try:
         access = broker_access(device.mqtt)
     except ConfigError as error:
@@ -49,6 +53,7 @@ def look_through(path: Path, device: Device) -> LookedThrough:
         ends = [certificate.warning(time.time()) for certificate in access.certificates]
         notes = [*access.remarks, *filter(None, ends)]
     found += _missing_folders(device)
+    found += _claimed_twice(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
@@ -57,14 +62,20 @@ def look_through(path: Path, device: Device) -> LookedThrough:
             found += [((*place, *where, *field), what) for field, what in missing]
             if missing:
                 continue
+            usable, trouble = _as_it_would_run(options)
+            if usable is None:
+                found.append(((*place, *where, "model", "accelerator"), trouble))
+                continue
+            if trouble:
+                without.append(f"{title}: {trouble}")
             try:
-                described.append(f"{title}: {_try(device.device, name, options)}")
+                described.append(f"{title}: {_try(device.device, name, usable)}")
             except EdgeError as error:
                 found.append(((*place, *where, *_to_blame(error, rung=bool(where))), str(error)))
     found += _unknown_labels(device)
     problems = [Problem(document.line_of(place), place, what) for place, what in found]
     told = in_lines(problems, str(path)).splitlines() if problems else []
-    return LookedThrough(told, described, notes)
+    return LookedThrough(told, described, notes, without)
 
 
 def _to_try(name: str, pipeline: Pipeline) -> Iterator[tuple[Place, str, Pipeline]]:
@@ -100,9 +111,47 @@ def _missing_sources(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
 def _missing_files(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
     """Tell which of the model's files are not there."""
     model = pipeline.model
-    for field, path in (("path", model.path), ("labels", model.labels)):
+    named = (("path", model.path), ("labels", model.labels), ("cpu_path", model.cpu_path))
+    for field, path in named:
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
+
+
+def _claimed_twice(device: Device) -> Iterator[tuple[Place, str]]:
+    """Tell which accelerator two pipelines want, though it serves one process at a time."""
+    taken: dict[str, str] = {}
+    for name, pipeline in device.pipelines.items():
+        accelerator = pipeline.model.accelerator
+        claimed = accelerator.claims() if accelerator is not None else None
+        if accelerator is None or claimed is None:
+            continue
+        first = taken.setdefault(claimed, name)
+        if first != name:
+            place: Place = ("pipelines", name, "model", "accelerator")
+            yield (
+                place,
+                (
+                    f"{first} has the {accelerator.title} already, and it serves one pipeline: give "
+                    "each a device of its own, or one pipeline the sources of both",
+                ),
+            )
+
+
+def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str]:
+    """Return a pipeline with its accelerator where that works now, else on the CPU; and why.
+
+    None where it may not run on the CPU.
+    """
+    model = pipeline.model
+    if model.accelerator is None:
+        return pipeline, ""
+    probed = probe_now(model)
+    if probed.ok:
+        model = model.model_copy(update={"engine": probed.engine})
+        return pipeline.model_copy(update={"model": model}), ""
+    if model.fallback == "none":
+        return None, probed.trouble
+    return pipeline.model_copy(update={"model": model.on_cpu()}), probed.trouble
 
 
 def _unknown_labels(device: Device) -> Iterator[tuple[Place, str]]:

@@ -25,7 +25,7 @@ PLAIN = re.compile(r"[A-Za-z/]([A-Za-z0-9_./:@-]*[A-Za-z0-9_./@-])?")
 READ_AS_ELSE = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 FORMATS = ("MJPG", "YUYV")  # those that a camera's frames are decoded from best, in this order
 WANTED_PIXELS, WANTED_FPS = 1280 * 720, 30.0
-COMMENT_AT = 45
+COMMENT_AT = 47
 
 
 def draft(
@@ -212,7 +212,11 @@ def _digits() -> Path:
 
 
 def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool) -> list[str]:
-    about = "reads handwritten digits: put your own model here" if of_the_demo else model.outputs
+    about = (
+        "reads handwritten digits: put your own model here"
+        if of_the_demo
+        else f"its output is {model.outputs}"
+    )
     lines = ["    model:", _line(f"      path: {scalar(_short(model.path, folder))}", about)]
     if model.labels is not None:
         lines.append(f"      labels: {scalar(_short(model.labels, folder))}")

@@ -35,6 +35,9 @@ class Configuration(Check):
             yield problem("configuration", line, MEND.format(patient.config))
         for note in found.notes:
             yield warning("configuration", note, "see Security in the README")
+        for trouble in found.without:
+            says = f"{trouble}; it runs on the CPU until then"
+            yield warning("accelerator", says, "see Accelerators in the README")
         if not found.problems:
             pipelines = patient.device.pipelines
             says = f"{patient.config}: ok, device {patient.device.device}, "
