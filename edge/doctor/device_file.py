@@ -128,13 +128,9 @@ def _claimed_twice(device: Device) -> Iterator[tuple[Place, str]]:
         first = taken.setdefault(claimed, name)
         if first != name:
             place: Place = ("pipelines", name, "model", "accelerator")
-            yield (
-                place,
-                (
-                    f"{first} has the {accelerator.title} already, and it serves one pipeline: give "
-                    "each a device of its own, or one pipeline the sources of both",
-                ),
-            )
+            text = f"{first} has the {accelerator.title} already, and it serves one pipeline: give "
+            text += "each a device of its own, or one pipeline the sources of both"
+            yield place, text
 
 
 def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str]:
