@@ -20,6 +20,8 @@ class Said(NamedTuple):
     """The JSON objects it printed, one a line, until its end."""
     trouble: str
     """How it ended where that was not in order; empty where it was."""
+    words: tuple[str, ...] = ()
+    """Its last lines on standard error, where it ended so."""
 
 
 def ask(module: str, *arguments: str, limit_s: float) -> Said:
@@ -46,14 +48,14 @@ def hear(command: list[str], *, limit_s: float) -> Said:
         with suppress(subprocess.TimeoutExpired):
             process.wait(DYING_S)
         return Said(_objects(expired.stdout or b""), f"said nothing more for {limit_s:g} s")
-    trouble = ""
-    if process.returncode:
-        words = LastWords()
-        words.feed(complaints)
-        words.feed(b"")
-        said = f": {words.gist}" if words.gist else ""
-        trouble = f"{how_it_ended(process.returncode)}{said}"
-    return Said(_objects(printed), trouble)
+    if not process.returncode:
+        return Said(_objects(printed), "")
+    words = LastWords()
+    words.feed(complaints)
+    words.feed(b"")
+    said = f": {words.gist}" if words.gist else ""
+    trouble = f"{how_it_ended(process.returncode)}{said}"
+    return Said(_objects(printed), trouble, tuple(words.lines))
 
 
 def _objects(printed: bytes) -> list[dict[str, Any]]:

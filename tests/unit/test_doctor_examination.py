@@ -105,6 +105,7 @@ def test_a_process_that_dies_is_told_with_its_last_words_and_what_it_had_said() 
     )
     assert said.answers == [{"a": 1}]
     assert said.trouble == "killed by SIGILL: out of luck"
+    assert said.words == ("out of luck",)
 
 
 def test_a_process_that_hangs_is_killed_and_what_it_had_said_is_kept() -> None:
@@ -113,7 +114,7 @@ def test_a_process_that_hangs_is_killed_and_what_it_had_said_is_kept() -> None:
         script("import time; print('{\"a\": 1}', flush=True); time.sleep(600)"), limit_s=2
     )
     assert time.monotonic() - began < 60
-    assert said == ([{"a": 1}], "said nothing more for 2 s")
+    assert said == ([{"a": 1}], "said nothing more for 2 s", ())
 
 
 @pytest.mark.parametrize("command", ["no-such-program-here", "false"])

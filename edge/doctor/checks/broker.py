@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from edge.doctor.packages import pip_install, version_of
 from edge.doctor.reach import LIMIT_S, reach
 from edge.errors import ConfigError
 from edge.mqtt.certificates import DAY_S
+from edge.supervisor.broker import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,5 +90,9 @@ def _embedded(port: int) -> Finding:
     if version is None:
         says = "`embedded`, and the broker's package is not installed"
         return problem("broker", says, pip_install("iotcore"), mqtt=None)
-    says = f"embedded (iotcore {version}), on 127.0.0.1:{port}, for this machine only"
-    return ok("broker", says, version=version, port=port)
+    with socket.socket() as sock:
+        sock.settimeout(LIMIT_S)
+        taken = sock.connect_ex((HOST, port)) == 0
+    says = f"embedded (iotcore {version}), for this machine only; "
+    says += f"{'somebody' if taken else 'nobody'} listens on {HOST}:{port} now"
+    return ok("broker", says, version=version, port=port, taken=taken)

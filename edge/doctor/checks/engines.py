@@ -60,9 +60,8 @@ class Engines(Check):
                 name in wanted or not works or ("auto" in wanted and name == next(iter(versions)))
             )
             tell = problem if needed else warning
-            yield tell(
-                name, f"{version} does not work: {trouble}", cure(name, trouble), version=version
-            )
+            facts = {"version": version, "last_words": list(said[name].words)}
+            yield tell(name, f"{version} does not work: {trouble}", cure(name, trouble), **facts)
 
 
 def trouble_of(said: Said) -> str:

@@ -47,7 +47,7 @@ class Memory(Check):
             says += (
                 f"; the kernel has killed {killed} process{'es' if killed > 1 else ''} for memory"
             )
-            yield warning("memory", says, "journalctl -k -g 'Out of memory'", **facts)
+            yield warning("memory", says, "sudo journalctl -k -g 'Out of memory'", **facts)
         elif available < NEEDED_BYTES:
             says += f"; a daemon with one small model holds some {_mb(NEEDED_BYTES)} MB"
             yield warning("memory", says, FREE_IT, **facts)

@@ -73,9 +73,8 @@ def _properties(unit: str) -> dict[str, str]:
 
 
 def _last_message(unit: str) -> str:
-    told = output_of(
-        "journalctl", "-u", unit, "-n", "1", "-o", "cat", "-p", "warning", "--no-pager"
-    )
+    """Return the last line of the daemon's own; empty where the journal is not ours to read."""
+    told = output_of("journalctl", f"_SYSTEMD_UNIT={unit}", "-n", "1", "-o", "cat", "--no-pager")
     return " ".join((told or "").split())
 
 
@@ -99,7 +98,7 @@ def judge(known: dict[str, str], *, last_message: str) -> Finding:
     if state == "failed" or known.get("SubState") == "auto-restart":
         why = WHY.get(known.get("Result", ""), known.get("Result", ""))
         says += f": {why}" + (f"; it said: {last_message}" if last_message else "")
-        return problem("service", says, f"journalctl -u {unit} -n 50", **facts)
+        return problem("service", says, f"sudo journalctl -u {unit} -n 50", **facts)
     if state not in {"active", "reloading", "activating"}:
         return warning("service", says, f"sudo systemctl enable --now {unit}", **facts)
     if known.get("StatusText"):
@@ -115,5 +114,5 @@ def judge(known: dict[str, str], *, last_message: str) -> Finding:
         return warning("service", says, INSTALL, **facts)
     if facts["restarts"]:
         says += f"; it was restarted {facts['restarts']} times"
-        return warning("service", says, f"journalctl -u {unit} -p warning -n 50", **facts)
+        return warning("service", says, f"sudo journalctl -u {unit} -p warning -n 50", **facts)
     return ok("service", says, **facts)

@@ -26,15 +26,16 @@ class State(Check):
             says = "this user has no home, and so no place for what waits for the broker"
             yield warning("state", says, "set STATE_DIRECTORY, or run it as a service")
             return
-        if not folder.exists():
-            yield ok("state", f"{folder}: nothing is kept yet", folder=str(folder))
-            return
         try:
-            files = [path for path in folder.rglob("*") if path.is_file()]
+            if not folder.exists():
+                yield ok("state", f"{folder}: nothing is kept yet", folder=str(folder))
+                return
+            files = [path for path in folder.resolve().rglob("*") if path.is_file()]
+            sizes = {path: path.stat().st_size for path in files}
         except PermissionError:
             yield ok("state", f"{folder}: root alone may look into it", folder=str(folder))
             return
-        yield judge(folder, {path: path.stat().st_size for path in files})
+        yield judge(folder, sizes)
 
 
 def judge(folder: Path, sizes: dict[Path, int]) -> Finding:
