@@ -12,6 +12,8 @@ from edge.errors import EdgeError
 COMMANDS = (
     "run",
     "check",
+    "doctor",
+    "init",
     "infer",
     "inspect",
     "bench",
