@@ -55,7 +55,7 @@ def command(broker: Mosquitto, name: str) -> None:
 
 def right(answers: list[Any]) -> float:
     """Return the share of right answers."""
-    hits = [each["predictions"][0]["label"] == each["truth"] for each in answers]
+    hits: list[bool] = [each["predictions"][0]["label"] == each["truth"] for each in answers]
     return sum(hits) / len(hits)
 
 

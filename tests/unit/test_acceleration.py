@@ -213,11 +213,15 @@ def test_the_time_without_it_is_counted(delegate: TrialDelegate) -> None:
     assert figures.cpu_seconds_total >= 0
 
 
+def _silent(event: str, message: str, **details: Any) -> None:
+    del event, message, details
+
+
 def test_a_pipeline_without_an_accelerator_has_nothing_to_tell() -> None:
     options = Pipeline.model_validate({"source": {"type": "synthetic"}, "model": {"path": DIGITS}})
     acceleration = Acceleration(
         [options],
-        tell=lambda _event, _message, **_details: None,
+        tell=_silent,
         leave=lambda: None,
         take_back=lambda: None,
         give_up=lambda: None,
