@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import threading
 import time
@@ -102,9 +103,9 @@ def present() -> bool:
 class Picamera(Source):
     """Takes the newest frame that libcamera has completed, and gives it back at once.
 
-    The picture comes twice: whole in the stream `main`, and in `lores` as small as the model can
-    do with when the camera is opened. The whole one is used where the other is too small: there
-    is none for a model that wants it all, and a ladder may come to a model with a larger input.
+    The camera's own processor (ISP) makes the picture as small as the model can do with, in BGR.
+    Of its YUV420, which the stream `lores` is limited to before the Pi 5, a small model would see
+    colours at half its resolution. For a model that needs more, the camera is started anew.
     """
 
     def __init__(self, options: PicameraOptions) -> None:
@@ -117,7 +118,7 @@ class Picamera(Source):
         self._newest: Any = None  # a completed request that nobody has taken
         self._grabbed: Any = None
         self._camera: Any = None
-        self._small: tuple[int, int] | None = None  # width and height of `lores`
+        self._size = (0, 0)
         self._pixels: NDArray[Any] | None = None
 
     def open(self) -> None:
@@ -133,16 +134,14 @@ class Picamera(Source):
             number = self._find(picamera2.Picamera2.global_camera_info())
             camera = picamera2.Picamera2(number, tuning=os.environ.get(TUNING))
             self._camera = camera
-            self._small = self._size_wanted()
+            self._size = self._size_wanted()
             configuration = camera.create_video_configuration(
                 # In the order of their bytes libcamera's RGB888 is blue, green, red.
-                main={"size": (options.width, options.height), "format": "RGB888"},
-                lores=self._small and {"size": self._small, "format": "YUV420"},
+                main={"size": self._size, "format": "RGB888"},
                 raw=None,
-                sensor={"output_size": options.mode} if options.mode else {},
+                # The sensor's mode must not become a smaller one, which may see less.
+                sensor={"output_size": options.mode or (options.width, options.height)},
                 transform=libcamera.Transform(hflip=options.hflip, vflip=options.vflip),
-                # BT.601, limited range: what OpenCV takes YUV to be.
-                colour_space=libcamera.ColorSpace.Smpte170m(),
                 buffer_count=BUFFERS,
                 queue=False,  # it is we who keep the newest frame
                 display=None,
@@ -150,7 +149,11 @@ class Picamera(Source):
                 controls=self._controls(camera.camera_controls, libcamera.controls),
             )
             camera.configure(configuration)
-            self._accept(camera.camera_configuration())
+            given = camera.camera_configuration()["main"]["format"]
+            if given != "RGB888":
+                raise SourceError(
+                    f"{self._who} gives {given}, no RGB888: a camera on USB is for `type: camera`"
+                )
             camera.pre_callback = self._take
             camera.start()
         self._mapped = picamera2.MappedArray
@@ -169,12 +172,11 @@ class Picamera(Source):
         found = (f"{n} ({camera.get('Model')}, {camera['Id']})" for n, camera in enumerate(cameras))
         raise SourceError(f"there is no camera {wanted}; libcamera finds {', '.join(found)}")
 
-    def _size_wanted(self) -> tuple[int, int] | None:
-        """Return the even size that the model can do with; None where that is the whole."""
+    def _size_wanted(self) -> tuple[int, int]:
+        """Return the least even width and height that the model can do with."""
         width, height = self._options.width, self._options.height
         scale = self.scaling(width, height)
-        small = (2 * max(round(width * scale / 2), 1), 2 * max(round(height * scale / 2), 1))
-        return small if scale < 1 and small != (width, height) else None
+        return _even(width * scale), _even(height * scale)
 
     def _controls(self, known: dict[str, Any], controls: Any) -> dict[str, Any]:
         """Return the camera's controls by name, with the numbers of what is given by name."""
@@ -194,17 +196,6 @@ class Picamera(Source):
                 found[name] = getattr(of_it, value)
         return found
 
-    def _accept(self, given: dict[str, Any]) -> None:
-        """See that the camera's picture is what was asked for: libcamera may adjust it."""
-        main, small = given["main"], given["lores"] if self._small else None
-        if main["format"] != "RGB888" or (small is not None and small["format"] != "YUV420"):
-            raise SourceError(
-                f"{self._who} gives no RGB888 ({main['format']}): a camera on USB is for "
-                "`type: camera`"
-            )
-        if small is not None:
-            self._small = small["size"]
-
     def _take(self, request: Any) -> None:
         """Keep a completed request in place of the one before; in picamera2's own thread."""
         with self._fresh:
@@ -219,6 +210,9 @@ class Picamera(Source):
     def grab(self, stop: threading.Event) -> Grabbed | None:
         """Wait for the newest frame; it was captured when its first row began to be exposed."""
         self._release_grabbed()
+        if self._size_wanted() > self._size:
+            self.close()
+            self.open()
         silent_at = time.monotonic() + max(SILENT_S, 3 / self._options.fps)
         with self._fresh:
             while self._newest is None or stop.is_set():
@@ -241,36 +235,19 @@ class Picamera(Source):
         return Grabbed(self._number, sensed_ns - 1000 * metadata.get("ExposureTime", 0))
 
     def retrieve(self) -> NDArray[Any]:
-        """Copy the picture grabbed last, as small as may be, and give its memory back."""
-        width, height = self._options.width, self._options.height
-        scale = self.scaling(width, height)
-        small = self._small
-        # Sides were rounded to even numbers.
-        enough = small and small[0] + 1 >= width * scale and small[1] + 1 >= height * scale
+        """Copy the picture grabbed last, and give its memory back."""
+        import numpy as np
+
         try:
-            with self._mapped(self._grabbed, "lores" if enough else "main") as mapped:
-                return self._bgr(mapped.array, small[0] if small and enough else None)
+            with self._mapped(self._grabbed, "main") as mapped:
+                if self._pixels is None or self._pixels.shape != mapped.array.shape:
+                    self._pixels = np.empty(mapped.array.shape, np.uint8)
+                np.copyto(self._pixels, mapped.array)
         except RuntimeError as error:
             raise FrameError(f"{self._who}: a frame could not be read: {error}") from error
         finally:
             self._release_grabbed()
-
-    def _bgr(self, array: NDArray[Any], yuv_width: int | None) -> NDArray[Any]:
-        """Return a copy of a picture in BGR, in memory that is written again.
-
-        YUV420 comes as one array of one and a half times its height, and as wide as its rows are
-        in memory; what is beyond its width is padding.
-        """
-        import cv2
-        import numpy as np
-
-        if yuv_width is None:
-            if self._pixels is None or self._pixels.shape != array.shape:
-                self._pixels = np.empty(array.shape, np.uint8)
-            np.copyto(self._pixels, array)
-            return self._pixels
-        self._pixels = cv2.cvtColor(array, cv2.COLOR_YUV2BGR_I420, dst=self._pixels)
-        return self._pixels[:, :yuv_width]
+        return self._pixels
 
     def due_ns(self) -> int | None:
         """When the next frame will be there, by the rhythm of the last ones."""
@@ -312,6 +289,11 @@ class Picamera(Source):
             raise SourceError(f"{self._who}: cannot be started: {said}") from error
 
 
+def _even(length: float) -> int:
+    """Return the even number next to a length, and never 0."""
+    return max(2 * math.floor(length / 2 + 0.5), 2)
+
+
 def on_monotonic(stamp_ns: int, *, now_ns: int) -> int:
     """Return a SensorTimestamp as a time of the monotonic clock.
 
@@ -335,7 +317,7 @@ def _picamera2() -> Any:
     except ValueError as error:
         hint = "; `pip install 'numpy<2'`" if "numpy.dtype size changed" in str(error) else ""
         raise SourceError(
-            f"picamera2 was built for another numpy than the one installed beside it{hint} ({error})"
+            f"picamera2 goes with another numpy than the one that is installed{hint} ({error})"
         ) from error
     return picamera2
 
