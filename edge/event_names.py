@@ -36,4 +36,10 @@ EventName = Literal[
     "steering_lost",
     "command_refused",
     "answer_refused",
+    "under_voltage",
+    "voltage_back",
+    "throttling_began",
+    "throttling_ended",
+    "too_hot",
+    "cooled_down",
 ]

@@ -45,7 +45,7 @@ class CameraOptions(SourceOptions):
         min_length=4,
         max_length=4,
         pattern=r"^[\x21-\x7e ]{4}$",
-        description="Pixel format asked of it through V4L2, as four letters: MJPG, YUYV, ...",
+        description="Pixel format asked of it, as four letters: MJPG, YUYV, ...",
     )
 
     @property

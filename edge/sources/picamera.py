@@ -48,15 +48,15 @@ class PicameraOptions(SourceOptions):
         default=0,
         description="Its number in `rpicam-hello --list-cameras`, its model (imx708), or its id.",
     )
-    width: Side = Field(default=1280, multiple_of=2, description="Width of the picture.")
+    width: Side = Field(default=1280, multiple_of=2, description="Width of the picture, even.")
     height: Side = Field(
         default=720,
         multiple_of=2,
-        description="Height of the picture. The camera's own scaler makes it as small as the "
-        "model can do with, see `model.interpolation`.",
+        description="Height of the picture, even. The camera's own scaler makes it as small as the "
+        "model can do with, but for `interpolation: area`.",
     )
     fps: float = Field(default=30, gt=0, le=1000, description="Frames a second asked of it.")
-    mode: tuple[Side, Side] | None = Field(
+    mode: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="Width and height of the sensor's mode, which decides how much it sees; "
         "without it libcamera takes the one nearest to `width` and `height`.",
@@ -140,7 +140,7 @@ class Picamera(Source):
                 main={"size": self._size, "format": "RGB888"},
                 raw=None,
                 # The sensor's mode must not become a smaller one, which may see less.
-                sensor={"output_size": options.mode or (options.width, options.height)},
+                sensor={"output_size": tuple(options.mode or (options.width, options.height))},
                 transform=libcamera.Transform(hflip=options.hflip, vflip=options.vflip),
                 buffer_count=BUFFERS,
                 queue=False,  # it is we who keep the newest frame

@@ -88,7 +88,13 @@ class SupervisedPipeline:
         )
         self.sensors = archive.sensors
         self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
-        self.rungs = Rungs(options, ask=self.keeper.ask, leave=self._close_window, tell=self._tell)
+        self.rungs = Rungs(
+            options,
+            ask=self.keeper.ask,
+            leave=self._close_window,
+            tell=self._tell,
+            sensors=archive.sensors.sensors,
+        )
         self.looking = Looking(self.keeper.ask)
         if paused:
             self.keeper.hold()

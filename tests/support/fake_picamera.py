@@ -28,7 +28,7 @@ class FakePicamera:
             "EDGE_WORKER_ENVIRONMENT": "FAKE_PICAMERA2",
         }
 
-    def plug_in(self, picture: NDArray[np.uint8], *cameras: dict[str, str], **more: Any) -> None:
+    def plug_in(self, picture: NDArray[Any], *cameras: dict[str, str], **more: Any) -> None:
         """Be there, all seeing this picture (BGR)."""
         file = self._path.with_suffix(".npy")
         np.save(file, picture)

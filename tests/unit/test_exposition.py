@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scraper import Samples, assert_same
-from test_messages import metrics
+from scraper import Samples, assert_machine, assert_same
+from test_messages import HEALTH, metrics
 
-from edge.messages import LadderFigures, Metrics, SourceFigures
+from edge.messages import LadderFigures, Message, Metrics, SourceFigures
 from edge.sinks.exposition import exposition
 
 HOSTILE = [
@@ -22,7 +22,7 @@ HOSTILE = [
 ]
 
 
-def payload(report: Metrics) -> Any:
+def payload(report: Message) -> Any:
     """What MQTT says of it."""
     return json.loads(report.to_json())
 
@@ -73,3 +73,14 @@ def test_no_name_can_break_out_of_its_label(text: str) -> None:
 
 def test_without_metrics_there_is_nothing_to_say() -> None:
     assert exposition([]) == ""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_machine_is_told_as_far_as_it_tells(known: bool) -> None:
+    nulls = (
+        "uptime_s", "under_voltage", "throttled", "load_1m", "load_5m", "load_15m", "memory", "disk"
+    )  # fmt: skip
+    health = HEALTH if known else replace(HEALTH, **dict.fromkeys(nulls), clocks=[])
+    samples = Samples(exposition([], health))
+    assert_machine(samples, payload(health))
+    assert (samples.get("edge_machine_under_voltage", device="porch-pi") is None) != known

@@ -32,10 +32,10 @@ NEVER = threading.Event()
 WIDTH, HEIGHT = 320, 240
 
 
-def picture() -> NDArray[np.uint8]:
+def picture() -> NDArray[Any]:
     """Return something smooth in all colours, BGR, that is neither symmetrical nor grey."""
     x, y = np.meshgrid(np.linspace(0, 255, WIDTH), np.linspace(0, 255, HEIGHT))
-    return np.stack([x, y, 255 - (x + y) / 2], axis=-1).astype(np.uint8)
+    return np.asarray(np.stack([x, y, 255 - (x + y) / 2], axis=-1), np.uint8)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_stamp_of_the_clock_that_runs_on_in_suspension_is_converted(
     slept_ns = 3600 * 1000 * MS
     real = time.clock_gettime_ns
     monkeypatch.setattr(
-        picamera.time,
+        time,
         "clock_gettime_ns",
         lambda clock: real(time.CLOCK_MONOTONIC) + slept_ns * (clock == time.CLOCK_BOOTTIME),
     )
@@ -235,7 +235,7 @@ def test_who_is_to_stop_waits_no_longer(pi: FakePicamera) -> None:
 @pytest.mark.usefixtures("pi")
 def test_rate_controls_and_mode_are_handed_on() -> None:
     controls = {"ExposureTime": 5000, "AfMode": "Continuous", "NoiseReductionMode": "Off"}
-    source = opened(fps=40, mode=(2304, 1296), controls=controls)
+    source = opened(fps=40, mode=[2304, 1296], controls=controls)
     given = asked()
     assert given["controls"] == {
         "FrameDurationLimits": (25000, 25000),
@@ -270,7 +270,7 @@ def test_a_tuning_file_is_there_before_libcamera_looks_for_cameras(tmp_path: Pat
 
 
 def test_sides_are_even_and_controls_are_plain_values() -> None:
-    for wrong in ({"width": 641}, {"controls": {"AfMode": {"a": 1}}}, {"mode": (2304,)}):
+    for wrong in ({"width": 641}, {"controls": {"AfMode": {"a": 1}}}, {"mode": [2304]}):
         with pytest.raises(ValidationError):
             options(**wrong)
 
