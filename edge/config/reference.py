@@ -213,7 +213,7 @@ def _values(name: str, field: FieldInfo, places: dict[type[BaseModel], str]) -> 
         return f"see `{places[kind]}`"
     inner = get_args(kind)[1] if origin(kind) is dict else None
     named = plugins(alternatives(inner))
-    if named or inner in places:
+    if inner is not None and (named or inner in places):
         return f"names, for each see {f'`{name[:-1]}`' if named else f'`{places[inner]}`'}"
     if origin(kind) is list and get_args(kind)[0] in places:
         return f"list, for each see `{places[get_args(kind)[0]]}`"

@@ -245,6 +245,11 @@ HEALTH = Health(
     ),
     disk=Disk(total_bytes=31_000_000_000, free_bytes=25_000_000_000),
 )
+NOT_TOLD: dict[str, Any] = dict.fromkeys(
+    ("uptime_s", "temperature_c", "under_voltage", "throttled", "throttled_ever",
+     "load_1m", "load_5m", "load_15m", "memory", "disk")
+)  # fmt: skip
+SILENT_HEALTH = replace(HEALTH, **NOT_TOLD, clocks=[])
 MESSAGES: dict[str, Message] = {
     "result": RESULT,
     "result of a source": SOURCE_RESULT,
@@ -264,24 +269,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "state of the device": DeviceState(**WHO, **WHEN, temperature_c=48.5, under_voltage=False),
     "health": HEALTH,
-    "health of a machine that tells nothing": replace(
-        HEALTH,
-        **dict.fromkeys(
-            (
-                "uptime_s",
-                "temperature_c",
-                "under_voltage",
-                "throttled",
-                "throttled_ever",
-                "load_1m",
-                "load_5m",
-                "load_15m",
-                "memory",
-                "disk",
-            )
-        ),
-        clocks=[],
-    ),
+    "health of a machine that tells nothing": SILENT_HEALTH,
 }
 
 
