@@ -36,4 +36,6 @@ EventName = Literal[
     "steering_lost",
     "command_refused",
     "answer_refused",
+    "accelerator_lost",
+    "accelerator_back",
 ]

@@ -120,6 +120,7 @@ RUNNING = PipelineInfo(
     rungs=["full", "small"],
     model=DIGITS,
     engine=LITERT,
+    accelerator=None,
 )
 INFO = Info(
     **WHO,
@@ -194,6 +195,7 @@ def metrics(frames: int) -> Metrics:
         sources=None,
         rung=0,
         rung_name="full",
+        accelerator=None,
         ladder=None
         if frames == 0
         else LadderFigures(
