@@ -20,10 +20,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make test-arm", description=f"Roots are kept in {ROOTS} ($EDGE_TEST_ROOTS)."
     )
-    parser.add_argument(
-        "systems", nargs="*", choices=[*names, []], metavar="SYSTEM", help=f"{names}"
-    )
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=", ".join(names))
     chosen = parser.parse_args().systems or names
+    if unknown := set(chosen).difference(names):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")
     if why := emulation.missing():
         print(f"test-arm is skipped: {why}", flush=True)
         return int(os.environ.get("CI") == "true")
