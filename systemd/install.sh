@@ -139,6 +139,7 @@ esac
 if dpkg-query --show --showformat='${db:Status-Status}' edge-runtime 2>/dev/null | grep -qx installed; then
   fail 1 "edge-runtime is installed as a .deb: upgrade it that way, or \`sudo apt remove edge-runtime\` first"
 fi
+cd /  # wherever it was called from, perhaps a folder that goes away
 umask 022  # the service runs as a user of its own and must read what is installed here
 WORK=$(mktemp -d /var/tmp/edge-runtime.XXXXXX)  # /tmp may be memory, and a small Pi has little
 trap 'rm -rf "$WORK"' EXIT

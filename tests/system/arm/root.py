@@ -56,7 +56,8 @@ def _pristine(target: Target, log: Path, say: Callable[[str], None]) -> Path:
         _do("cp", "-a", "--reflink=auto", str(root), str(part))
         System(part, log).run(
             "apt-get update -qq && "
-            f"apt-get install -y -qq --no-install-recommends {packages} && apt-get clean",
+            f"apt-get install -y -qq --no-install-recommends "
+            f"-o Dpkg::Options::=--force-unsafe-io {packages} && apt-get clean",
             limit_s=APT_LIMIT_S,
         )
         (part / listed.relative_to(root)).write_text(packages, encoding="utf-8")
