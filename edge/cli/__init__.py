@@ -13,6 +13,8 @@ COMMANDS = (
     "run",
     "service",
     "check",
+    "doctor",
+    "init",
     "infer",
     "inspect",
     "bench",
