@@ -11,6 +11,7 @@ from edge.errors import EdgeError
 
 COMMANDS = (
     "run",
+    "service",
     "check",
     "doctor",
     "init",
