@@ -13,6 +13,7 @@ COMMANDS = (
     "run",
     "check",
     "infer",
+    "golden",
     "inspect",
     "bench",
     "tune",

@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineError
+from edge.errors import (
+    CacheError,
+    ConfigError,
+    DecodeError,
+    EdgeError,
+    EngineError,
+    GoldenError,
+    GoldenFileError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +110,8 @@ def _missing_sources(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
 def _missing_files(pipeline: "Pipeline") -> "Iterator[tuple[Place, str]]":
     """Tell which of the model's files are not there."""
     model = pipeline.model
-    for field, path in (("path", model.path), ("labels", model.labels)):
+    golden = model.golden and model.golden.path
+    for field, path in (("path", model.path), ("labels", model.labels), ("golden", golden)):
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
 
@@ -128,6 +137,8 @@ def _to_blame(error: EdgeError, *, rung: bool) -> "Place":
         DecodeError: ("model",) if rung else ("decode",),
         CacheError: ("cache", "mode"),
         ConfigError: ("model", "labels"),
+        GoldenError: ("model", "golden"),
+        GoldenFileError: ("model", "golden"),
     }
     return fields.get(type(error), ("model", "path"))
 
@@ -145,10 +156,14 @@ def _try(device: str, name: str, pipeline: "Pipeline") -> str:
         for name, source in pipeline.all_sources.items()
     )
     cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
+    golden = ""
+    if ready.golden is not None:
+        vectors, worst = ready.golden["vectors"], ready.golden["worst_steps"]
+        golden = f", {vectors:g} golden inputs answered within {worst:g} steps"
     return (
         f"{sources} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
         f"{in_words(f'{ready.engine} {ready.engine_version}', ready.threads)} "
         f"({ready.engine_reason}) -> {pipeline.decode.type}, deadline "
-        f"{pipeline.deadline_ms:g} ms{cache}"
+        f"{pipeline.deadline_ms:g} ms{cache}{golden}"
     )

@@ -202,6 +202,7 @@ class SupervisedPipeline:
             digest=ready.digest,
             init_ms=ready.init_ms,
             first_invoke_ms=ready.first_invoke_ms,
+            **({} if ready.golden is None else {"golden": ready.golden}),
         )
         if self._died_ns is not None:
             away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)

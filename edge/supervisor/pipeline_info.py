@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.commands import Reached
-from edge.messages import CacheFigures, EngineInfo, Metrics, ModelInfo, PipelineInfo
+from edge.messages import CacheFigures, EngineInfo, GoldenInfo, Metrics, ModelInfo, PipelineInfo
 from edge.supervisor import clock
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
@@ -49,6 +49,7 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
             first_invoke_ms=ready.first_invoke_ms,
             warm_up_frames=ready.warm_up_frames,
             batch=ready.batch,
+            golden=GoldenInfo(**ready.golden) if ready.golden else None,  # type: ignore[arg-type]
         ),
         accelerator=pipeline.acceleration.info(),
     )
