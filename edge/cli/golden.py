@@ -25,10 +25,17 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         type=Path,
         nargs="+",
         metavar="INPUT",
-        help="images, folders of images, .npy arrays or .bin files: some eight do",
+        help="images, folders of images, .npy arrays or .bin files",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="(default MODEL with .golden.npz for .tflite)"
+    )
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=16,
+        metavar="N",
+        help="of more inputs, those whose answers say most (default %(default)s)",
     )
     parser.add_argument(
         "--engine", choices=("litert", "tflite-runtime"), help="this one only (default: all)"
@@ -42,8 +49,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Write the file, and say what is in it."""
     from edge.cli.infer import files_of
+    from edge.engines.golden import MOST_VECTORS
     from edge.supervisor.trial import ask
 
+    if not 1 <= args.keep <= MOST_VECTORS:
+        raise ConfigError(f"--keep must be from 1 to {MOST_VECTORS}, not {args.keep}")
     options = _options(args, files_of(args.model, args.inputs))
     out = args.out or args.model.with_name(f"{args.model.stem}.golden.npz")
     made, _ = ask(
@@ -51,14 +61,16 @@ def run(args: argparse.Namespace) -> int:
         args.model,
         options.model_dump_json(),
         args.engine or "",
+        str(args.keep),
         str(out),
     )
     for why in made["left_out"]:
         print(f"left out: {why}")
-    print(
-        f"{out}: {made['vectors']} inputs and the answers of {' and '.join(made['engines'])}, "
-        f"{made['size_bytes']:,} bytes"
-    )
+    inputs = f"{made['vectors']} inputs"
+    if made["offered"] > made["vectors"]:
+        inputs = f"{made['vectors']} of {made['offered']:,} inputs"
+    engines = " and ".join(made["engines"])
+    print(f"{out}: {inputs} and the answers of {engines}, {made['size_bytes']:,} bytes")
     if len(made["engines"]) > 1:
         print(f"the engines' answers are at most {made['apart_steps']:g} steps apart")
     print(f"in the YAML, beside the model's path: golden: {out}")

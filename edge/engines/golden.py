@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.lib import format as npy_format
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.engines.likeness import steps_apart
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edge.engines.engine import Engine
     from edge.tensors import TensorSpec
 
+NPY: Any = npy_format  # numpy 1 has no types for it
 MOST_VECTORS = 64  # they are run at every start
 MOST_ANSWERS = 8
 MOST_BYTES = 32 << 20  # of the file, and of what is in it
@@ -99,7 +100,9 @@ def self_test(engine: Engine, path: Path, *, steps: float, digest: str = "") -> 
     for found in _differences(engine, golden):
         worst = max(worst, found, key=lambda one: one.steps)
     if worst.steps > steps:
-        raise GoldenError(_in_words(worst, engine, path, golden, steps, digest))
+        said = f"{engine.path}: on {_runs_on(engine)} it answers otherwise than its golden file "
+        said += f"{path} says: {_in_words(worst, engine, golden, steps)}"
+        raise GoldenError(said + _hints(golden.origin, engine, digest))
     return {
         "vectors": len(golden.inputs),
         "worst_steps": round(worst.steps, 3),
@@ -175,25 +178,21 @@ def _step(spec: TensorSpec, answers: NDArray[Any]) -> float:
     return 1.0 if spec.scale else 0.0
 
 
-def _in_words(
-    worst: Farthest, engine: Engine, path: Path, golden: Golden, steps: float, digest: str
-) -> str:
+def _runs_on(engine: Engine) -> str:
+    with_it = f" with the {engine.accelerator.title}" if engine.accelerator is not None else ""
+    return f"{engine.choice.name} {engine.choice.version}{with_it}"
+
+
+def _in_words(worst: Farthest, engine: Engine, golden: Golden, steps: float) -> str:
     spec = engine.outputs[worst.output]
-    runs_on = f"{engine.choice.name} {engine.choice.version}"
-    if engine.accelerator is not None:
-        runs_on += f" with the {engine.accelerator.title}"
-    where = f"input {worst.vector + 1} of {len(golden.inputs)}, output {spec.name}"
     right = " or ".join(dict.fromkeys(_value(one, spec) for one in worst.right))
-    what = f"at {list(worst.place)} is {_value(worst.found, spec)}, not {right}"
-    if _holds_classes(spec):
-        what += f", as are {worst.steps:.3g} % of its values ({steps:g} % are allowed)"
-    else:
-        what += f": {worst.steps:.4g} steps apart ({steps:g} allowed)"
     said = (
-        f"{engine.path}: on {runs_on} it answers otherwise than its golden file {path} says: "
-        f"{where} {what}"
+        f"input {worst.vector + 1} of {len(golden.inputs)}, output {spec.name} at "
+        f"{list(worst.place)} is {_value(worst.found, spec)}, not {right}"
     )
-    return said + _hints(golden.origin, engine, digest)
+    if _holds_classes(spec):
+        return f"{said}, as are {worst.steps:.3g} % of its values ({steps:g} % are allowed)"
+    return f"{said}: {worst.steps:.4g} steps apart ({steps:g} allowed)"
 
 
 def _hints(origin: Origin | None, engine: Engine, digest: str) -> str:
@@ -301,8 +300,8 @@ class _Reader:
         try:
             data = self._archive.read(self._members[f"{name}.npy"])
             head = io.BytesIO(data[:HEADER_BYTES])
-            version = npy.read_magic(head)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            version = NPY.read_magic(head)
+            read = NPY.read_array_header_1_0 if version == (1, 0) else NPY.read_array_header_2_0
             shape, fortran, dtype = read(head)
         except Exception as error:  # noqa: BLE001
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -352,7 +351,7 @@ def write_golden(golden: Golden, path: Path) -> None:
         descriptor, name = tempfile.mkstemp(prefix=".golden-", dir=path.parent)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor has no path
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+                np.savez_compressed(file, **arrays)
                 os.fchmod(descriptor, 0o644)
             Path(name).replace(path)
         except BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.commands import Reached
 from edge.messages import CacheFigures, EngineInfo, GoldenInfo, Metrics, ModelInfo, PipelineInfo
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
     from edge.messages import SourceFigures
     from edge.supervisor.pipeline import SupervisedPipeline
+    from edge.wire import Ready
 
 
 def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
@@ -53,6 +54,17 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
         ),
         accelerator=pipeline.acceleration.info(),
     )
+
+
+def loaded(ready: Ready) -> dict[str, Any]:
+    """Return the details of the event that tells of a loaded model."""
+    details = {
+        "threads": ready.threads,
+        "digest": ready.digest,
+        "init_ms": ready.init_ms,
+        "first_invoke_ms": ready.first_invoke_ms,
+    }
+    return details if ready.golden is None else details | {"golden": ready.golden}
 
 
 def facts(pipeline: SupervisedPipeline) -> Facts:

@@ -1,11 +1,12 @@
 """Makes a golden file: inputs from real pictures, the answers of every engine that is installed.
 
 `main` is a process of its own, for a model may take it along: started as `python -c BOOTSTRAP
-MODEL OPTIONS ENGINES FILE` by `edge.supervisor.trial`, it prints one JSON object.
+MODEL OPTIONS ENGINE KEEP FILE` by `edge.supervisor.trial`, it prints one JSON object.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import sys
 import threading
@@ -19,7 +20,6 @@ from edge.config.pipeline import Pipeline
 from edge.engines.choose import choose, installed
 from edge.engines.engine import Engine
 from edge.engines.golden import (
-    MOST_VECTORS,
     Golden,
     Origin,
     farthest_apart,
@@ -27,13 +27,11 @@ from edge.engines.golden import (
     write_golden,
 )
 from edge.engines.model_file import read_model_file
-from edge.errors import ConfigError, EdgeError, ModelError
+from edge.errors import EdgeError, ModelError
 from edge.worker.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from edge.tensors import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class Made:
     """What was written."""
 
     vectors: int
+    offered: int
+    """How many inputs there were to choose from."""
     size_bytes: int
     engines: list[str]
     """Those whose answers are in the file, with their versions."""
@@ -50,11 +50,12 @@ class Made:
     """How far the answers of two engines are apart, at most; 0 where there is one."""
 
 
-def make(options: Pipeline, engines: list[str], path: Path) -> Made:
+def make(options: Pipeline, engines: list[str], path: Path, *, keep: int) -> Made:
     """Run a pipeline's pictures through its model in each of the engines; write the golden file.
 
-    Raises ModelError or EngineError when no engine runs the model, FrameError when a picture
-    cannot be its input, ConfigError when there are too many.
+    Of more inputs than `keep` those are taken whose answers say most; of a model that keeps state
+    the first, for they are one sequence. Raises ModelError or EngineError when no engine runs the
+    model, FrameError when a picture cannot be its input, GoldenFileError when it cannot be written.
     """
     model = options.model
     summary = read_model_file(model.path)
@@ -71,8 +72,10 @@ def make(options: Pipeline, engines: list[str], path: Path) -> Made:
     if not answering:
         raise troubles[0]
     first = next(iter(answering.values()))
-    inputs = _inputs(options, first.inputs[0])
-    answers = [_answers(engine, inputs) for engine in answering.values()]
+    inputs, offered = _inputs(options, first, keep=keep, in_order=summary.keeps_state)
+    if summary.keeps_state:  # the first has run them already
+        first = Engine(model.path, first.choice, threads=1)
+    answers = [_answers(engine, inputs) for engine in (first, *[*answering.values()][1:])]
     golden = Golden(
         inputs,
         [np.stack(of_each) for of_each in zip(*answers, strict=True)],
@@ -81,6 +84,7 @@ def make(options: Pipeline, engines: list[str], path: Path) -> Made:
     write_golden(golden, path)
     return Made(
         vectors=len(inputs),
+        offered=offered,
         size_bytes=path.stat().st_size,
         engines=list(answering),
         left_out=[str(trouble) for trouble in troubles],
@@ -88,20 +92,37 @@ def make(options: Pipeline, engines: list[str], path: Path) -> Made:
     )
 
 
-def _inputs(options: Pipeline, spec: TensorSpec) -> NDArray[Any]:
-    """Return the model's input for each picture: [vectors, *input shape]."""
-    preprocess = Preprocessor(options.model, spec)
+def _inputs(
+    options: Pipeline, engine: Engine, *, keep: int, in_order: bool
+) -> tuple[NDArray[Any], int]:
+    """Return the inputs to keep, [vectors, *input shape], in their order, and how many there are.
+
+    An answer that holds few values other than its commonest, as a sure softmax does, hides most
+    faults: the inputs whose answers hold the most are kept.
+    """
+    preprocess = Preprocessor(options.model, engine.inputs[0])
     (source,) = [one.make() for one in options.all_sources.values()]
     source.open()
     never = threading.Event()
-    tensors = []
+    kept: list[tuple[int, int, NDArray[Any]]] = []
+    offered = 0
     while source.grab(never) is not None:
         tensor = preprocess.buffer()
         preprocess(source.retrieve(), tensor)
-        tensors.append(tensor)
-        if len(tensors) > MOST_VECTORS:
-            raise ConfigError(f"at most {MOST_VECTORS} inputs: they are run at every start")
-    return np.stack(tensors)
+        telling = 0 if in_order else _telling(run_golden_input(engine, tensor))
+        # No two have the same number, so tensors are never compared.
+        heapq.heappush(kept, (telling, -offered, tensor))
+        if len(kept) > keep:
+            heapq.heappop(kept)
+        offered += 1
+    kept.sort(key=lambda one: -one[1])
+    return np.stack([tensor for _, _, tensor in kept]), offered
+
+
+def _telling(outputs: list[NDArray[Any]]) -> int:
+    """Return how many values of an answer are not its output's commonest one."""
+    counts = [np.unique(output, return_counts=True)[1] for output in outputs]
+    return sum(int(count.sum() - count.max()) for count in counts if count.size)
 
 
 def _answers(engine: Engine, inputs: NDArray[Any]) -> list[NDArray[Any]]:
@@ -113,9 +134,10 @@ def _answers(engine: Engine, inputs: NDArray[Any]) -> list[NDArray[Any]]:
 def main() -> None:
     """Make what the command line names, and print what was made."""
     options = Pipeline.model_validate_json(sys.argv[2])
-    engines = sys.argv[3].split(",") if sys.argv[3] else list(installed()) or ["auto"]
+    engines = [sys.argv[3]] if sys.argv[3] else list(installed()) or ["auto"]
+    keep, path = int(sys.argv[4]), Path(sys.argv[5])
     try:
-        answer: dict[str, Any] = asdict(make(options, engines, Path(sys.argv[4])))
+        answer: dict[str, Any] = asdict(make(options, engines, path, keep=keep))
     except EdgeError as error:
         answer = {"failed": type(error).__name__, "message": str(error)}
     print(json.dumps(answer), flush=True)  # noqa: T201 - its one word to who started it

@@ -22,6 +22,7 @@ from edge.messages import (
     Dropped,
     EngineInfo,
     Event,
+    GoldenInfo,
     Info,
     LadderFigures,
     Message,
@@ -108,6 +109,7 @@ LITERT = EngineInfo(
     first_invoke_ms=0.1,
     warm_up_frames=3,
     batch=1,
+    golden=GoldenInfo(vectors=8, worst_steps=0.0, ms=0.7),
 )
 RUNNING = PipelineInfo(
     state="running",
