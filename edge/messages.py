@@ -325,7 +325,7 @@ class EngineInfo:
     init_ms: float
     """Loading the model and planning its memory."""
     first_invoke_ms: float
-    """The first forward pass, cold; it is in no other figure."""
+    """The first forward pass, cold unless golden inputs were run; it is in no other figure."""
     warm_up_frames: int
     """Forward passes before the first frame; they are in no other figure."""
     batch: int

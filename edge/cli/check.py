@@ -158,8 +158,7 @@ def _try(device: str, name: str, pipeline: "Pipeline") -> str:
     cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
     golden = ""
     if ready.golden is not None:
-        vectors, worst = ready.golden["vectors"], ready.golden["worst_steps"]
-        golden = f", {vectors:g} golden inputs answered within {worst:g} steps"
+        golden = ", {vectors:g} golden inputs within {worst_steps:g} steps".format(**ready.golden)
     return (
         f"{sources} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "

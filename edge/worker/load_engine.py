@@ -43,8 +43,10 @@ def load_engine(model: Model, choice: Choice, summary: ModelSummary) -> LoadedEn
             raise
         try:
             loaded = _load(model, other, summary)
-        except EdgeError as others:
-            raise GoldenError(f"{error}; and {other.name} is no better: {others}") from error
+        except GoldenError:
+            raise GoldenError(f"{error}; {other.name} {other.version} does no better") from error
+        except EdgeError as trouble:
+            raise GoldenError(f"{error}; and {other.name} cannot run it: {trouble}") from error
         refusal = f"the engine {choice.name} is not used: {error}"
         return LoadedEngine(loaded.engine, loaded.init_ms, loaded.golden, (refusal,))
 
