@@ -191,7 +191,7 @@ def _in_words(worst: Farthest, engine: Engine, golden: Golden, steps: float) -> 
         f"{list(worst.place)} is {_value(worst.found, spec)}, not {right}"
     )
     if _holds_classes(spec):
-        return f"{said}, as are {worst.steps:.3g} % of its values ({steps:g} % are allowed)"
+        return f"{said}; {worst.steps:.3g} % of its values are wrong ({steps:g} % are allowed)"
     return f"{said}: {worst.steps:.4g} steps apart ({steps:g} allowed)"
 
 
