@@ -152,7 +152,7 @@ def test_a_build_for_the_cpu_belongs_to_an_accelerator(refusal: Refusal) -> None
         ),
         ("golden: 5", "golden: must be a path, or a mapping with `path` and `steps`, not 5"),
         ("golden: {path: a, steps: -1}", "golden.steps: must be a number from 0 to 255, not -1"),
-        ("golden: {path: a, at: b}", f"golden.at: {UNKNOWN} `path`, `steps`"),
+        ("golden: {path: a, zzz: b}", f"golden.zzz: {UNKNOWN} `path`, `steps`"),
         ("zzz: 1", f"zzz: {UNKNOWN} {KEYS}"),
         ('"z\\nz": 1', f"'z\\nz': {UNKNOWN} {KEYS}"),
     ],
