@@ -34,8 +34,8 @@ QUOTES = "put quotes around it"
 MEAN = "mean: must be a number, or a list of 1 to 3 numbers"
 RESIZE = "resize: must be `stretch`, `letterbox` or `crop`"
 KEYS = ", ".join(f"`{key}`" for key in (
-    "path", "labels", "engine", "threads", "accelerator", "fallback", "cpu_path", "resize",
-    "interpolation", "colour", "mean", "std"
+    "path", "labels", "engine", "threads", "accelerator", "fallback", "cpu_path", "golden",
+    "resize", "interpolation", "colour", "mean", "std"
 ))  # fmt: skip
 PATH = ".path: must be a path, or a list of one or more paths"
 FPS = ".fps: must be a number from 0.0001 to 10000, or `file`, or `null`"
@@ -150,6 +150,9 @@ def test_a_build_for_the_cpu_belongs_to_an_accelerator(refusal: Refusal) -> None
             "accelerator: {device: usb}",
             "accelerator.type: is missing: it must be `delegate` or `edgetpu`",
         ),
+        ("golden: 5", "golden: must be a path, or a mapping with `path` and `steps`, not 5"),
+        ("golden: {path: a, steps: -1}", "golden.steps: must be a number from 0 to 255, not -1"),
+        ("golden: {path: a, zzz: b}", f"golden.zzz: {UNKNOWN} `path`, `steps`"),
         ("zzz: 1", f"zzz: {UNKNOWN} {KEYS}"),
         ('"z\\nz": 1', f"'z\\nz': {UNKNOWN} {KEYS}"),
     ],

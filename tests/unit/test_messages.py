@@ -23,6 +23,7 @@ from edge.messages import (
     Dropped,
     EngineInfo,
     Event,
+    GoldenInfo,
     Info,
     LadderFigures,
     Message,
@@ -109,6 +110,7 @@ LITERT = EngineInfo(
     first_invoke_ms=0.1,
     warm_up_frames=3,
     batch=1,
+    golden=GoldenInfo(vectors=8, worst_steps=0.0, ms=0.7),
 )
 RUNNING = PipelineInfo(
     state="running",
