@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
@@ -138,7 +138,7 @@ def _strip(place: Path, packages: Path) -> None:
     for installer in packages.glob("*.dist-info/INSTALLER"):
         installer.write_text("dpkg\n", encoding="utf-8")  # so that pip does not touch them
     for path in files(packages):
-        is_program = path.stat().st_mode & 0o100 and ".so" not in path.suffixes
+        is_program = path.stat().st_mode & 0o100 and ".so" not in path.suffixes and _is_elf(path)
         path.chmod(0o755 if is_program else 0o644)
 
 
@@ -171,8 +171,8 @@ def _bundled(packages: Path) -> list[Bundled]:
 
 def _libraries(packages: Path) -> list[str]:
     """Return the Debian packages of the C libraries that the compiled modules need."""
-    compiled = [path for path in files(packages) if path.open("rb").read(4) == b"\x7fELF"]
-    printed = subprocess.run(["ldd", *compiled], capture_output=True, text=True, check=False).stdout
+    compiled = [path for path in files(packages) if _is_elf(path)]
+    printed = do("ldd", *compiled)
     needed = set(re.findall(r"^\t(\S+) => (not found|/\S+)", printed, re.MULTILINE))
     brought = {path.name for path in compiled}  # some find one another only once they are loaded
     absent = sorted(name for name, where in needed if where == "not found" and name not in brought)
@@ -186,14 +186,16 @@ def _libraries(packages: Path) -> list[str]:
     return [f"{name} (>= {libc})" if name == "libc6" else name for name in sorted(owners)]
 
 
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
 def _owner(library: Path) -> str:
-    """Return the package that a file is from; dpkg may know it by its path of before /usr was one."""
+    """Return the package that a file is from; dpkg may know it by a path from before /usr/lib."""
     for path in (library, Path("/", library.relative_to("/usr"))):
-        done = subprocess.run(
-            ["dpkg-query", "--search", path], capture_output=True, text=True, check=False
-        )
-        if done.returncode == 0:
-            return done.stdout.split(":")[0]
+        with suppress(BuildError):
+            return do("dpkg-query", "--search", path).split(":")[0]
     raise BuildError(f"{library}, which compiled modules need, is from no Debian package")
 
 

@@ -55,7 +55,8 @@ def command(broker: Mosquitto, name: str) -> None:
 
 def right(answers: list[Any]) -> float:
     """Return the share of right answers."""
-    return sum(each["predictions"][0]["label"] == each["truth"] for each in answers) / len(answers)
+    hits: list[bool] = [each["predictions"][0]["label"] == each["truth"] for each in answers]
+    return sum(hits) / len(hits)
 
 
 def test_what_the_accelerator_says_is_published_and_told(

@@ -37,11 +37,15 @@ class Party:
         )
         self.acceleration = Acceleration(
             [self.options],
-            tell=lambda event, _message, **_details: self.events.append(event),
+            tell=self._tell,
             leave=lambda: None,
             take_back=self._take_back,
             give_up=self._give_up,
         )
+
+    def _tell(self, event: str, message: str, **details: Any) -> None:
+        del message, details
+        self.events.append(event)
 
     def _take_back(self) -> bool | None:
         self.asked += 1
@@ -209,10 +213,18 @@ def test_the_time_without_it_is_counted(delegate: TrialDelegate) -> None:
     assert figures.cpu_seconds_total >= 0
 
 
+def _silent(event: str, message: str, **details: Any) -> None:
+    del event, message, details
+
+
 def test_a_pipeline_without_an_accelerator_has_nothing_to_tell() -> None:
     options = Pipeline.model_validate({"source": {"type": "synthetic"}, "model": {"path": DIGITS}})
     acceleration = Acceleration(
-        [options], tell=print, leave=print, take_back=lambda: None, give_up=print
+        [options],
+        tell=_silent,
+        leave=lambda: None,
+        take_back=lambda: None,
+        give_up=lambda: None,
     )
     assert not acceleration.wanted
     assert acceleration.figures() is None
