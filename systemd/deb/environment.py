@@ -172,7 +172,8 @@ def _bundled(packages: Path) -> list[Bundled]:
 def _libraries(packages: Path) -> list[str]:
     """Return the Debian packages of the C libraries that the compiled modules need."""
     compiled = [path for path in files(packages) if _is_elf(path)]
-    printed = do("ldd", *compiled)
+    command = ["/usr/bin/ldd", *compiled]  # which fails where one is a static program
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     needed = set(re.findall(r"^\t(\S+) => (not found|/\S+)", printed, re.MULTILINE))
     brought = {path.name for path in compiled}  # some find one another only once they are loaded
     absent = sorted(name for name, where in needed if where == "not found" and name not in brought)
