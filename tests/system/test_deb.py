@@ -32,8 +32,8 @@ APT_LIMIT_S = 300
 CHANGES = "./usr/share/doc/edge-runtime/changelog.Debian.gz"
 POLICY = "/usr/sbin/policy-rc.d"
 OF_APT_AND_THE_SYSTEM = (
-    *("/var/lib/apt/", "/var/cache/", "/var/log/", "/var/lib/systemd/", "/tmp", "/var/tmp"),
-    *("/var/lib/dpkg/", "/root/"),
+    *("/var/lib/apt/", "/var/lib/dpkg/", "/var/lib/systemd/", "/var/cache/", "/var/log/"),
+    *("/root/", "/tmp/", "/var/tmp/"),  # noqa: S108  named, not written to
 )
 """Where files come and go whatever is installed; dpkg itself is asked."""
 
@@ -99,7 +99,6 @@ def packages(
             timeout_s=BUILD_LIMIT_S,
             environment=settings,
         )
-        print(printed)
         inside = Path(printed.splitlines()[-1].partition(": ")[0])
         workshop.copy_out(str(inside), target / inside.name)
         found.append(target / inside.name)
@@ -242,7 +241,7 @@ def test_an_upgrade_keeps_the_configuration_and_every_result(
     version = device.run("dpkg-query --show --showformat='${Version}' edge-runtime")
     assert version.startswith(f"{__version__}-2")
     for found, boot, count in zip(arrived, boots, before, strict=True):
-        assert list(found)[0] == boot
+        assert next(iter(found)) == boot
         assert len(found) == 2, "started anew once, by the upgrade"
         assert len(found[boot]) > count
         for numbers in found.values():
@@ -266,10 +265,9 @@ def test_removed_it_keeps_what_is_its_users_and_purged_nothing(device: Container
     before = files_of(device)
     install(device)
     device.write("/etc/edge-runtime/environment", "EDGE_MQTT_PASSWORD=secret\n", mode=0o600)
-    device.run(f"edge service install {CONFIGURATION}")  # writes a drop-in, and copies the model
-    device.run(f"cp {CONFIGURATION} /etc/edge-runtime/porch.yaml")
-    device.run("sed -i s/:1884/:1885/ /etc/edge-runtime/porch.yaml")
+    device.run(f"sed s/{DEMO_PORT}/{DEMO_PORT + 1}/ {CONFIGURATION} > /etc/edge-runtime/porch.yaml")
     device.run("systemctl enable --now edge-runtime@porch")
+    device.run(f"edge service install {CONFIGURATION}")  # writes a drop-in, and copies the model
     configured = device.run(f"cat {CONFIGURATION}")
 
     apt(device, f"remove {PACKAGE}")
