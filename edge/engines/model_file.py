@@ -147,8 +147,9 @@ def _is_text(start: bytes) -> bool:
 def _cause(summary: ModelSummary, said: str) -> str:
     if summary.edgetpu:
         return (
-            f"is compiled for the Edge TPU (it holds the operator {EDGETPU_OPERATOR}): write "
-            f"`accelerator: edgetpu` beside it, or use {cpu_build_beside(summary.path)}"
+            f"is compiled for the Edge TPU (it holds the operator {EDGETPU_OPERATOR}) and needs "
+            "`accelerator: edgetpu`; on the CPU, and as its `cpu_path`, use "
+            f"{cpu_build_beside(summary.path)}"
         )
     flex = [name for name in summary.unknown_custom_ops if name.startswith("Flex")]
     if flex:
