@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from edge import __version__
 from edge.bundled_files import bundled
 from edge.config.mqtt import embedded_port
-from edge.plugins import options_of
-from edge.sources.base import SourceOptions
+from edge.sources import picamera
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,10 +138,7 @@ def _usable(camera: Camera) -> bool:
         return False
     if camera.kind == "v4l2":
         return True
-    import importlib.util
-
-    kinds = options_of("edge.sources", SourceOptions)
-    return "picamera" in kinds and importlib.util.find_spec("picamera2") is not None
+    return picamera.present()
 
 
 def _camera(camera: Camera) -> list[str]:
