@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from edge import __version__
 from edge.bundled_files import bundled
 from edge.config.mqtt import embedded_port
-from edge.plugins import options_of
-from edge.sources.base import SourceOptions
+from edge.sources import picamera
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +73,7 @@ def _mqtt(survey: Survey) -> list[str]:
     if broker is None:
         lines = [
             _line("  broker: embedded", "a broker inside the daemon, for this machine alone"),
-            "  # broker: mqtt://192.168.1.10             # another: none was found",
+            _line("  # broker: mqtt://192.168.1.10", "another, of which none was found"),
         ]
     else:
         lines = [_line(f"  broker: {scalar(broker.url)}", _how_it_received_us(broker))]
@@ -139,10 +138,7 @@ def _usable(camera: Camera) -> bool:
         return False
     if camera.kind == "v4l2":
         return True
-    import importlib.util
-
-    kinds = options_of("edge.sources", SourceOptions)
-    return "picamera" in kinds and importlib.util.find_spec("picamera2") is not None
+    return picamera.present()
 
 
 def _camera(camera: Camera) -> list[str]:
@@ -213,7 +209,7 @@ def _digits() -> Path:
 
 def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool) -> list[str]:
     about = (
-        "reads handwritten digits: put your own model here"
+        "reads handwritten digits; put your own model here"
         if of_the_demo
         else f"its output is {model.outputs}"
     )
@@ -221,7 +217,7 @@ def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool
     if model.labels is not None:
         lines.append(f"      labels: {scalar(_short(model.labels, folder))}")
     elif model.decoder.type == "classification":
-        lines.append("      # labels: labels.txt               # names of the classes, one a line")
+        lines.append(_line("      # labels: labels.txt", "names of the classes, one a line"))
     installed = ", ".join(f"{name} {version}" for name, version in survey.engines.items())
     lines.append(
         _line("      engine: auto", f"installed: {installed}; `edge tune` finds the fastest")
@@ -247,7 +243,7 @@ def _accelerator(survey: Survey, model: ModelFacts, *, folder: Path) -> list[str
             return [*lines, _line(f"      cpu_path: {path}", "what runs while it cannot be used")]
         return [
             *lines,
-            "      # cpu_path: model.tflite            # the same for the CPU, as a fallback",
+            _line("      # cpu_path: model.tflite", "the same for the CPU, as a fallback"),
         ]
     if there:
         return [
@@ -256,7 +252,7 @@ def _accelerator(survey: Survey, model: ModelFacts, *, folder: Path) -> list[str
             "      # accelerator: edgetpu",
             f"      # cpu_path: {_short(model.path, folder)}",
         ]
-    return ["      # accelerator: edgetpu             # a Coral Edge TPU; none is plugged in"]
+    return [_line("      # accelerator: edgetpu", "a Coral Edge TPU; none is plugged in")]
 
 
 def _decode(model: ModelFacts) -> list[str]:

@@ -1,4 +1,4 @@
-"""Asks V4L2 nodes what they are and what they give, through ioctl.
+"""Asks cameras which formats, sizes and rates they give, through V4L2's ioctls.
 
 `main` is a process of its own, for a driver may hang: it prints one JSON object a node.
 Source of numbers and structures: Linux, include/uapi/linux/videodev2.h. None of the structures
@@ -13,16 +13,17 @@ import os
 import struct
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edge.sources.v4l2 import query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0, 2, 74, 75
+ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 2, 74, 75
 READ, WRITE = 2, 1  # directions in a request's number, asm-generic/ioctl.h
 CAPTURE, CAPTURE_MPLANE = 1, 9  # kinds of buffers
-CAN_CAPTURE, CAN_CAPTURE_MPLANE, CAN_M2M = 0x1, 0x1000, 0x8000 | 0x4000
-DEVICE_CAPS = 0x80000000  # whether the driver tells what this node can, not the whole device
 DISCRETE = 1
 MOST = 64  # formats, sizes, rates: no driver has more, and one that never ends must not hang us
 
@@ -46,33 +47,13 @@ class Format:
     """Largest first. Where any size between two limits will do, these are the limits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What a node says of itself."""
-
-    driver: str
-    card: str
-    bus: str
-    captures: bool
-    """Whether it gives pictures by itself: not only metadata, and no codec or scaler."""
-    formats: tuple[Format, ...]
-
-
-def ask_node(path: str) -> Node:
-    """Ask one node. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+def formats_of(node: Path) -> tuple[Format, ...]:
+    """Return the formats a node gives; none where it is no camera. Raises OSError."""
+    descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        told = _ioctl(descriptor, QUERYCAP, READ, bytearray(104))
-        driver, card, bus = (_text(told[a:b]) for a, b in ((0, 16), (16, 48), (48, 80)))
-        _version, whole, here = struct.unpack_from("=3I", told, 80)
-        can = here if whole & DEVICE_CAPS else whole
-        planes = bool(can & CAN_CAPTURE_MPLANE)
-        captures = bool(can & CAN_CAPTURE or planes) and not can & CAN_M2M
-        kind = CAPTURE_MPLANE if planes else CAPTURE
-        formats = tuple(_formats(descriptor, kind)) if captures else ()
+        return tuple(_formats(descriptor, CAPTURE)) or tuple(_formats(descriptor, CAPTURE_MPLANE))
     finally:
         os.close(descriptor)
-    return Node(driver, card, bus, captures, formats)
 
 
 def _formats(descriptor: int, kind: int) -> Iterator[Format]:
@@ -131,15 +112,16 @@ def _ioctl(descriptor: int, number: int, direction: int, data: bytearray) -> byt
     return data
 
 
-def _text(data: bytearray) -> str:
-    return data.split(b"\0")[0].decode("utf-8", "replace")
-
-
 def main() -> None:
     """Ask the nodes that the command line names."""
     for path in sys.argv[1:]:
         try:
-            told: dict[str, Any] = asdict(ask_node(path))
+            formats = formats_of(Path(path))
+            device = query(Path(path))
         except OSError as error:
-            told = {"trouble": error.strerror or str(error)}
+            told: dict[str, Any] = {"trouble": error.strerror or str(error)}
+        else:
+            told = {"trouble": "it does not answer as cameras do"}
+            if device is not None:
+                told = {**device._asdict(), "formats": [asdict(each) for each in formats]}
         print(json.dumps({"path": path} | told), flush=True)  # noqa: T201  to who started it

@@ -29,6 +29,8 @@ class Device(NamedTuple):
     card: str
     captures: bool
     """Whether it gives pictures, of whatever kind."""
+    bus: str = ""
+    """Where it is plugged in: the same for all nodes of one camera."""
 
     @property
     def camera(self) -> bool:
@@ -47,9 +49,10 @@ def query(node: Path) -> Device | None:
             os.close(file)
     except OSError:
         return None
-    driver, card, _bus, _version, whole, own = CAPABILITY.unpack(buffer)
+    driver, card, bus, _version, whole, own = CAPABILITY.unpack(buffer)
     capabilities = own if whole & DEVICE_CAPS else whole
-    return Device(_text(driver), _text(card), bool(capabilities & VIDEO_CAPTURE))
+    captures = bool(capabilities & VIDEO_CAPTURE)
+    return Device(_text(driver), _text(card), captures, _text(bus))
 
 
 def devices(dev: Path = DEV) -> dict[Path, Device]:
