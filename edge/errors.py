@@ -30,6 +30,15 @@ class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 
 
+class AcceleratorError(EdgeError):
+    """An accelerator cannot be used, or gave up; on the CPU the model may run all the same."""
+
+    def __init__(self, message: str, cause: str = "failed") -> None:
+        """`cause` is one of `edge.accelerators.base.Cause`."""
+        super().__init__(message)
+        self.cause = cause
+
+
 class SourceError(EdgeError):
     """A source cannot deliver: absent, unreadable, gone. A state, not an end."""
 
@@ -50,3 +59,7 @@ class CacheError(ConfigError):
 
 class SinkError(EdgeError):
     """Results cannot be handed on."""
+
+
+class ServiceError(EdgeError):
+    """The service cannot be installed, started or asked how it is."""

@@ -36,6 +36,8 @@ EventName = Literal[
     "steering_lost",
     "command_refused",
     "answer_refused",
+    "accelerator_lost",
+    "accelerator_back",
     "under_voltage",
     "voltage_back",
     "throttling_began",

@@ -176,6 +176,18 @@ class LadderFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorFigures:
+    """Whether a pipeline has its accelerator, and for how long it had not."""
+
+    in_use: bool
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
+    losses_total: int
+    """How often it could not be used, or gave up; since the pipeline was configured, as below."""
+    cpu_seconds_total: float
+    """Spent without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFigures:
     """What the metrics of a pipeline say of one of its sources; each means what it does there."""
 
@@ -245,6 +257,8 @@ class Metrics(Message):
     rung_name: str
     ladder: LadderFigures | None
     """Null without a ladder."""
+    accelerator: AcceleratorFigures | None
+    """Null where the model has none."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
@@ -307,6 +321,20 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorInfo:
+    """What runs a model instead of the CPU, or would."""
+
+    name: str
+    in_use: bool
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
+    fallback: Literal["cpu", "none"]
+    cause: str | None
+    """Why it is not used, in one word: `no_device`, `crashed`, …; null where it is."""
+    trouble: str | None
+    """The same as a sentence, with what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
@@ -324,6 +352,8 @@ class PipelineInfo:
     """Names of its ladder's rungs, from the best; without a ladder `full` alone."""
     model: ModelInfo | None
     engine: EngineInfo | None
+    accelerator: AcceleratorInfo | None
+    """Null where the model has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ class Ready(NamedTuple):
     """Of the ladder; 0 is the pipeline as configured."""
     batch: int = 1
     """How many frames can share a forward pass."""
+    accelerated: bool = False
+    """Whether the model runs on the accelerator of the configuration."""
 
 
 class Done(NamedTuple):
@@ -62,6 +64,7 @@ class Done(NamedTuple):
     sender says it sent it."""
     unpacking_ns: int = 0
     """How long it took to make pixels of what came from a broker; part of `capture`."""
+    accelerated: bool = False
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -85,6 +88,7 @@ class Late(NamedTuple):
     taken_ns: int
     source: int = 0
     rung: int = 0
+    accelerated: bool = False
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -134,10 +138,11 @@ class Failed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The pipeline cannot change to a rung, and stays where it is."""
+    """The pipeline cannot change to a rung, or an accelerator, and stays where it is."""
 
     rung: int
     message: str
+    accelerated: bool = False
 
 
 class Picture(NamedTuple):
@@ -176,7 +181,7 @@ class Job(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Supervisor to worker: go over to another rung between two frames.
+    """Supervisor to worker: go over to another rung, or an accelerator, between two frames.
 
     Answered by `Ready` when it is prepared, beside the running one, or by `Refused`.
     """

@@ -24,15 +24,30 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon to its end."""
-    from edge.errors import ConfigError
+    from edge.errors import ConfigError, EdgeError
+    from edge.supervisor.notify import notify
     from edge.supervisor.process import worker_ahead
+    from edge.supervisor.restarts import Restarts
+    from edge.supervisor.status_line import in_one_line
 
     for option in ("max_seconds", "max_frames"):
         value = getattr(args, option)
         if value is not None and not value > 0:
             raise ConfigError(f"--{option.replace('_', '-')} must be more than 0, not {value}")
-    with worker_ahead():
-        return _run(args)
+    restarts = Restarts()
+    if not restarts.wait():
+        return 0
+    try:
+        with worker_ahead():
+            status = _run(args)
+    except EdgeError as error:
+        notify(f"STATUS={in_one_line(str(error))}")
+        if error.exit_status == ConfigError.exit_status:
+            restarts.ended_well()  # systemd waits for somebody to correct it
+        raise
+    if status == 0:
+        restarts.ended_well()
+    return status
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -1,11 +1,39 @@
-"""The model of a pipeline, and how a frame becomes its input."""
+"""The model of a pipeline, what runs it, and how a frame becomes its input."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from edge.accelerators.base import AcceleratorOptions
 from edge.options import FilePath, Options
+from edge.plugins import chosen_by_type
+
+if TYPE_CHECKING:
+    AnyAccelerator = AcceleratorOptions
+else:
+    AnyAccelerator = chosen_by_type("edge.accelerators", AcceleratorOptions)
+
+
+SHORT = "edgetpu"
+"""The one accelerator that needs no more than its name."""
+
+
+def _in_full(value: Any) -> Any:
+    """Return `{type: edgetpu}` for `edgetpu`, and the type where only a library is named."""
+    if value == SHORT:
+        return {"type": value}
+    if isinstance(value, str):
+        raise ValueError(f"must be `{SHORT}`, or a mapping, not {value!r}")  # noqa: TRY004
+    if isinstance(value, dict) and "type" not in value and "library" in value:
+        return {"type": "delegate", **value}
+    return value
+
+
+def _or_its_name(schema: dict[str, Any]) -> None:
+    """Let editors know of the short form."""
+    schema["anyOf"] = [{"const": SHORT}, *schema["anyOf"]]
+
 
 Channels = Annotated[list[float], Field(min_length=1, max_length=3)]
 
@@ -28,6 +56,23 @@ class Model(Options):
         default="auto",
         description="Threads of the forward pass (the cores are shared); `auto` takes what "
         "`edge tune` chose, else 1.",
+    )
+    accelerator: Annotated[
+        AnyAccelerator | None, BeforeValidator(_in_full), Field(json_schema_extra=_or_its_name)
+    ] = Field(
+        default=None,
+        description="What runs the model instead of the CPU: `edgetpu` is short for "
+        "`{type: edgetpu}`, and `{library: FILE}` for `{type: delegate, library: FILE}`.",
+    )
+    fallback: Literal["cpu", "none"] = Field(
+        default="cpu",
+        description="What happens where the accelerator cannot be used: the model runs on the "
+        "`cpu` until it can, or the pipeline has failed.",
+    )
+    cpu_path: FilePath | None = Field(
+        default=None,
+        description="The build of the model that runs on the CPU, where `path` is compiled for "
+        "the accelerator.",
     )
     resize: Literal["stretch", "letterbox", "crop"] = Field(
         default="stretch",
@@ -54,6 +99,21 @@ class Model(Options):
     std: float | Channels | None = Field(
         default=None, description="Divisor of the normalisation; see `mean`."
     )
+
+    def on_cpu(self) -> Self:
+        """Return the same without its accelerator; where it has none, itself."""
+        if self.accelerator is None:
+            return self
+        path = self.cpu_path or self.path
+        return self.model_copy(update={"path": path, "accelerator": None, "cpu_path": None})
+
+    @model_validator(mode="after")
+    def _accelerated(self) -> Self:
+        if self.accelerator is None and self.cpu_path is not None:
+            raise ValueError(
+                "`cpu_path` is for models with an `accelerator`: write `path`, or name it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _normalisation(self) -> Self:

@@ -128,6 +128,11 @@ class Pipeline(Options):
         return self
 
     @property
+    def accelerated(self) -> bool:
+        """Whether its model is run by an accelerator."""
+        return self.model.accelerator is not None
+
+    @property
     def all_sources(self) -> dict[str, SourceOptions]:
         """The sources by name, in order; a single `source` goes by its type."""
         if self.source is not None:

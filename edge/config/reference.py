@@ -153,22 +153,29 @@ def json_schema() -> dict[str, Any]:
 def markdown_reference() -> str:
     """Return the tables of all fields, for the README."""
     places: dict[type[BaseModel], str] = {}
-    parts = [part for part in _parts("", "The device", Device) if _is_new(part, places)]
+    parts = [part for part in _all_parts() if _is_new(part, places)]
     return "\n\n".join(_table(title, model, places) for title, _, model in parts) + "\n"
 
 
-def _is_new(part: tuple[str, str, type[BaseModel]], places: dict[type[BaseModel], str]) -> bool:
+def _is_new(part: Part, places: dict[type[BaseModel], str]) -> bool:
     """Whether a part stands in no table yet; note where it does."""
     _, path, model = part
     return places.setdefault(model, path) == path
 
 
-def _parts(
-    path: str, title: str, model: type[BaseModel]
-) -> Iterator[tuple[str, str, type[BaseModel]]]:
-    """Every part of the YAML with its heading: a mapping's own parts first, then its plugins."""
+Part = tuple[str, str, "type[BaseModel]"]
+"""A heading, the place in the YAML, and what may stand there."""
+
+
+def _all_parts() -> list[Part]:
+    """Every part of the YAML: the mappings first, then the plugins that may stand in them."""
+    chosen: list[Part] = []
+    return [*_parts("", "The device", Device, chosen), *chosen]
+
+
+def _parts(path: str, title: str, model: type[BaseModel], chosen: list[Part]) -> Iterator[Part]:
+    """Yield a mapping and those below it; the plugins are added to `chosen`."""
     yield title, path, model
-    chosen: list[tuple[str, str, type[BaseModel]]] = []
     for name, field in model.model_fields.items():
         below = f"{path}.{name}".lstrip(".")
         choices = alternatives_of(field)
@@ -178,17 +185,16 @@ def _parts(
             continue
         for kind, _ in choices:
             if is_model(kind):
-                yield from _parts(below, f"`{below}`", kind)
+                yield from _parts(below, f"`{below}`", kind, chosen)
             elif origin(kind) is list:
                 choices = alternatives(get_args(kind)[0])
                 items = plugins(choices)
                 for item, _ in choices if not items else ():
                     if is_model(item):
-                        yield from _parts(below, f"`{below}`", item)
+                        yield from _parts(below, f"`{below}`", item, chosen)
                 chosen += [(f"`{name}`, `type: {key}`", below, one) for key, one in items.items()]
             elif origin(kind) is dict and is_model(named := get_args(kind)[1]):
-                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", named)
-    yield from chosen
+                yield from _parts(f"{below}.NAME", f"`{below}.NAME`", named, chosen)
 
 
 def _table(title: str, model: type[BaseModel], places: dict[type[BaseModel], str]) -> str:

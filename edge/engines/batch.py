@@ -113,6 +113,8 @@ def _cannot(engine: Engine, reason: str) -> BatchError:
 
 def _refuse_unfit(engine: Engine) -> None:
     """Raise BatchError for what a look at the model tells."""
+    if engine.accelerator is not None:
+        raise _cannot(engine, f"it runs on the {engine.accelerator.title}, whose work is planned")
     if read_model_file(engine.path).keeps_state:
         raise _cannot(engine, "it keeps state from one frame to the next")
     for spec in (*engine.inputs, *engine.outputs):

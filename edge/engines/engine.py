@@ -5,37 +5,55 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edge.engines.delegates import MODULES, explained, load_delegate
 from edge.engines.model_file import explain_load_failure
 from edge.errors import EngineError, ModelError
 from edge.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from edge.accelerators.base import AcceleratorOptions, Step
     from edge.engines.choose import Choice
-
-MODULES = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
 
 
 class Engine:
     """An interpreter with its model loaded and its memory planned."""
 
-    def __init__(self, path: Path, choice: Choice, *, threads: int) -> None:
-        """Load the model. Raises ModelError, saying what is wrong with the file or fit."""
+    def __init__(
+        self,
+        path: Path,
+        choice: Choice,
+        *,
+        threads: int,
+        accelerator: AcceleratorOptions | None = None,
+        reached: Callable[[Step], None] = lambda _step: None,
+    ) -> None:
+        """Load the model; `reached` hears of each step before it is taken.
+
+        Raises ModelError, saying what is wrong with the file or fit, and AcceleratorError where
+        the accelerator cannot be had or refuses the model.
+        """
+        reached("engine")
         interpreter_of = interpreter_class(choice.name)
+        more: dict[str, Any] = {}
+        if accelerator is not None:
+            more["experimental_delegates"] = [load_delegate(choice.name, accelerator, reached)]
+            reached("model")
         try:
-            self._interpreter = interpreter_of(model_path=str(path), num_threads=threads)
+            self._interpreter = interpreter_of(model_path=str(path), num_threads=threads, **more)
             self._interpreter.allocate_tensors()
         # An interpreter raises whatever its C++ does: RuntimeError, ValueError, even
         # UnicodeDecodeError while reading its own error message.
         except Exception as error:
+            if accelerator is not None:
+                raise explained(accelerator, "model", choice.name, error) from error
             raise ModelError(explain_load_failure(path, str(error))) from error
         self.path, self.choice, self.threads = path, choice, threads
+        self.accelerator = accelerator
         self._read_specs()
         if len(self.inputs) != 1:
             raise ModelError(
@@ -68,13 +86,15 @@ class Engine:
         """Run the forward pass on a tensor of the input's shape and dtype.
 
         Returns copies of the output tensors, still quantized. Raises ModelError when the
-        model itself fails.
+        model itself fails, AcceleratorError when what it runs on does.
         """
         interpreter = self._interpreter
         interpreter.set_tensor(self._input, tensor)
         try:
             interpreter.invoke()
         except RuntimeError as error:
+            if self.accelerator is not None:
+                raise explained(self.accelerator, "invoke", self.choice.name, error) from error
             raise ModelError(f"{self.path}: the forward pass failed: {_line(error)}") from error
         return [interpreter.get_tensor(index) for index in self._output]
 

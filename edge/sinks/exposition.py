@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from edge.health import Health
     from edge.messages import (
+        AcceleratorFigures,
         CacheFigures,
         Distribution,
         Dropped,
@@ -198,6 +199,8 @@ def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
     )
     if report.ladder is not None:
         _add_ladder(families, report.ladder, labels)
+    if report.accelerator is not None:
+        _add_accelerator(families, report.accelerator, labels)
     if report.cache is not None:
         _add_cache(families, report.cache, labels)
     if report.rss_bytes is not None:
@@ -221,6 +224,15 @@ def _add_ladder(families: Families, ladder: LadderFigures, labels: Labels) -> No
         "Spent on each rung.",
         [("", labels | {"rung": name}, spent) for name, spent in ladder.seconds_total.items()],
     )
+
+
+def _add_accelerator(families: Families, figures: AcceleratorFigures, labels: Labels) -> None:
+    for kind, name, text, value in (
+        ("gauge", "in_use", "Whether it runs the model.", int(figures.in_use)),
+        ("counter", "losses_total", "Times it could not be used.", figures.losses_total),
+        ("counter", "cpu_seconds_total", "Spent without it.", figures.cpu_seconds_total),
+    ):
+        families.add(kind, f"edge_accelerator_{name}", text, [("", labels, value)])
 
 
 def _add_cache(families: Families, cache: CacheFigures, labels: Labels) -> None:

@@ -33,6 +33,7 @@ from edge.supervisor.obey import Obey
 from edge.supervisor.outlet import Outlet
 from edge.supervisor.pipeline import SupervisedPipeline
 from edge.supervisor.process import dismiss_worker_ahead
+from edge.supervisor.status_line import StatusLine
 from edge.supervisor.steering import Steering
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Daemon:
         self._boot = new_boot()
         self._pipelines: dict[str, SupervisedPipeline] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._status = StatusLine(self._pipelines)
         self._all_ended = False
         self._failed = False
         self._reloading: asyncio.Task[str] | None = None
@@ -113,7 +115,7 @@ class Daemon:
         if all(pipeline.state == "paused" for pipeline in self._pipelines.values()):
             dismiss_worker_ahead()
         self._commands.use(self._device, self._outlet)
-        notify("READY=1", f"STATUS={self._status()}")
+        self._status.tell(self._outlet, "READY=1")
         chores = [
             self._loop.create_task(chore())
             for chore in (
@@ -234,7 +236,7 @@ class Daemon:
 
     async def _end(self, chores: list[asyncio.Task[None]], tending: asyncio.Task[None]) -> int:
         """Stop in order: workers, last figures, what still waits for the broker, offline."""
-        notify("STOPPING=1")
+        self._status.tell(self._outlet, "STOPPING=1")
         if self._reloading is not None:
             await self._reloading
         await self._commands.close()
@@ -274,13 +276,8 @@ class Daemon:
             metrics = pipeline.metrics()
             self._outlet.send(metrics)
             self._home.measured(metrics)
-        notify(f"STATUS={self._status()}")
-
-    def _status(self) -> str:
-        """One line for `systemctl status`."""
-        broker = "connected to" if self._outlet.connected else "waiting for"
-        words = [f"{name} {pipeline.state}" for name, pipeline in self._pipelines.items()]
-        return f"{', '.join(words)}; {broker} {self._outlet.address}"
+            self._status.measured[pipeline.name] = metrics
+        self._status.tell(self._outlet)
 
     async def _keep_info(self) -> None:
         """Publish the info message whenever something in it has changed."""
@@ -289,7 +286,7 @@ class Daemon:
             self._changed.clear()
             self._outlet.send(device_info(self._outlet, self._pipelines))
             self._home.changed()
-            notify(f"STATUS={self._status()}")
+            self._status.tell(self._outlet)
             self._stop_when_all_ended()
 
     async def _keep_watchdog(self) -> None:
@@ -323,6 +320,7 @@ class Daemon:
             device = self._read_config()
             outlet = self._outlet_for(device)
         except EdgeError as error:
+            self._status.refused = str(error)
             self._outlet.tell(
                 "reload_failed",
                 f"the old configuration stays in force: {error}",
@@ -330,12 +328,13 @@ class Daemon:
             )
             return str(error)
         else:
+            self._status.refused = ""
             async with self.changing:
                 await self._change_to(device, outlet)
             return ""
         finally:
             self._reloading = None
-            notify("READY=1", f"STATUS={self._status()}")
+            self._status.tell(self._outlet, "READY=1")
             self._stop_when_all_ended()
 
     def _outlet_for(self, device: Device) -> Outlet:

@@ -15,7 +15,7 @@ from edge.supervisor.process import WorkerProcess, how_it_ended
 from edge.wire import Accepted, Beat, Began, Done, Ended, Failed, Late, Note, Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from mmap import mmap
 
     from edge.config.pipeline import Pipeline
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 HEALTHY_S = 60.0  # a worker that lived so long is restarted at once again
 START_LIMIT_S = 120.0  # loading a large model on a slow card
+ACCELERATED_START_LIMIT_S = 45.0  # a probe has loaded it a moment ago
 SILENT_LIMIT_S = 3.0  # a worker says every half second that it lives
 STUCK_LIMIT_S = 30.0  # one forward pass
+ACCELERATOR_LIMIT_S = 2.0  # one forward pass of an accelerator: there are milliseconds' worth
+SLOWER_THAN_FIRST = 20  # times the first pass, which loads what the others find there
 STOP_LIMIT_S = 5.0
 TICK_S = 0.5
 READ_AT_ONCE = 256  # records, before the others have their turn
@@ -43,12 +46,16 @@ class Keeper:
         max_frames: int | None,
         first_frames: list[int] | None = None,
         broker: str | None,
+        before_start: Callable[[], Awaitable[Failed | None]],
         on_record: Callable[[Record], None],
+        on_ended: Callable[[str], bool],
         on_died: Callable[[str, list[str], float], None],
         on_output: Callable[[str], None],
     ) -> None:
         """`on_died` hears (how, last words, seconds until the next start).
 
+        `before_start` is awaited before each worker, and may say why there can be none now.
+        `on_ended` hears how one ended, and answers True where the cause was dealt with.
         `first_frames` are the numbers that the sources go on with; 0 for all where not given.
         `broker` is what a worker is told of the broker that its frames come from; None where
         they come from elsewhere.
@@ -61,7 +68,9 @@ class Keeper:
         self._max_frames = max_frames
         self.broker = broker
         self._in_hand = InHand()
+        self._before_start = before_start
         self._on_record = on_record
+        self._on_ended = on_ended
         self._on_died = on_died
         self._on_output = on_output
         self._worker: WorkerProcess | None = None
@@ -73,7 +82,9 @@ class Keeper:
         self._over = asyncio.Event()
         self._silent_ticks = 0
         self._busy_since_ns = 0
-        self._ready = False
+        self._stuck_limit_s = STUCK_LIMIT_S
+        self.ready = self.stuck = False
+        """Whether the worker, or the last one, was ever ready, and hung in a forward pass."""
         self.ended = False
         """Whether the source has no more frames."""
         self._verdict = ""
@@ -95,23 +106,45 @@ class Keeper:
         attempt = 0
         while await self._may_live():
             began = time.monotonic()
-            self.restarts += 1
-            how = await self._live()
+            how = await self._begin_and_live()
             if self.ended or self._stopping.is_set():
                 return
             if self.paused:
                 attempt, self.restarts = 0, self.restarts - 1
                 continue
-            if time.monotonic() - began > HEALTHY_S:
+            dealt_with = self._on_ended(how)
+            if dealt_with or time.monotonic() - began > HEALTHY_S:
                 attempt = 0
             # What cannot work now is tried again as well, but never at once.
-            attempt = max(attempt, 1) if self.failure else attempt
+            attempt = max(attempt, 1) if self.failure and not dealt_with else attempt
             pause_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
             attempt += 1
-            self._leave_out_what_kills()
+            if not dealt_with:
+                self._leave_out_what_kills()
             self._on_died(how, self._words.lines, pause_s)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    async def _begin_and_live(self) -> str:
+        """Start a worker, where that can be, and stay with it; return how it ended."""
+        self.restarts += 1
+        self.failure = None
+        self.ready = self.stuck = False
+        before = asyncio.ensure_future(self._before_start())
+        ending = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({before, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not before.done() or self.paused:
+                return "not started"
+            failed = before.result()
+        finally:
+            before.cancel()
+            ending.cancel()
+        if failed is not None:
+            self._words = LastWords()
+            self._take(failed)
+            return failed.message
+        return await self._live()
 
     async def _may_live(self) -> bool:
         """Wait while it is paused; False when it is to end."""
@@ -122,7 +155,7 @@ class Keeper:
         """Pass over a pulled frame that two workers died of; a live source has moved on anyway."""
         self._in_hand.worker_died()
         first = next(iter(self.options.all_sources.values()))
-        if not first.begins_anew or not self._ready:
+        if not first.begins_anew or not self.ready:
             return  # (of pulled sources there is one)
         deadly, self._deadly = self._deadly, self.next_frames[0]
         if deadly == self._deadly:
@@ -168,13 +201,18 @@ class Keeper:
 
     def ask(self, wish: Change | Look) -> bool:
         """Ask the worker for another rung, or a picture; False when there is none to ask."""
-        if self._worker is None or not self._ready:
+        if self._worker is None or not self.ready:
             return False
         try:
             self._worker.wire.send(wish)
         except ConnectionError:
             return False
         return True
+
+    def kill(self) -> None:
+        """End the worker at once; another follows."""
+        if self._worker is not None:
+            self._worker.kill()
 
     def accepted(self, frame: int) -> None:
         """Tell the worker that a frame's result is recorded, or that it will have none."""
@@ -186,8 +224,7 @@ class Keeper:
         """Start one worker and stay with it to its end; return how it ended."""
         loop = asyncio.get_running_loop()
         self._over.clear()
-        self._ready, self._silent_ticks, self._busy_since_ns, self._verdict = False, 0, 0, ""
-        self.failure = None
+        self._silent_ticks, self._busy_since_ns, self._verdict = 0, 0, ""
         self._words = LastWords()
         left = None if self._max_frames is None else self._max_frames - self.answered
         worker = WorkerProcess(
@@ -247,7 +284,8 @@ class Keeper:
         elif isinstance(record, Beat):
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):
-            self._ready = True
+            self.ready = True
+            self._stuck_limit_s = _stuck_limit_s(record)
         elif isinstance(record, Ended):
             self.ended = True
         elif isinstance(record, Failed):
@@ -278,16 +316,26 @@ class Keeper:
             ticks += 1
             self._silent_ticks += 1
             busy_s = (time.monotonic_ns() - self._busy_since_ns) / 1e9 if self._busy_since_ns else 0
-            if not self._ready:
-                if ticks * TICK_S > START_LIMIT_S:
-                    self._verdict = f"killed: not ready after {START_LIMIT_S:g} s"
+            if not self.ready:
+                limit_s = ACCELERATED_START_LIMIT_S if self.options.accelerated else START_LIMIT_S
+                if ticks * TICK_S > limit_s:
+                    self._verdict = f"killed: not ready after {limit_s:g} s"
             elif self._silent_ticks * TICK_S > SILENT_LIMIT_S:
                 self._verdict = f"killed: it stopped answering for {SILENT_LIMIT_S:g} s"
-            elif busy_s > STUCK_LIMIT_S:
-                self._verdict = f"killed: one forward pass took over {STUCK_LIMIT_S:g} s"
+            elif busy_s > self._stuck_limit_s:
+                self.stuck = True
+                self._verdict = f"killed: one forward pass took over {self._stuck_limit_s:g} s"
             if self._verdict:
                 worker.kill()
                 return
+
+
+def _stuck_limit_s(ready: Ready) -> float:
+    """Return how long a forward pass may take; an accelerator hangs sooner than a CPU is slow."""
+    if not ready.accelerated:
+        return STUCK_LIMIT_S
+    first_s = ready.first_invoke_ms / 1e3
+    return min(max(ACCELERATOR_LIMIT_S, SLOWER_THAN_FIRST * first_s), STUCK_LIMIT_S)
 
 
 def _wait(worker: WorkerProcess) -> None:

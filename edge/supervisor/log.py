@@ -1,24 +1,25 @@
-"""The log: one event a line, key=value, to standard error; journald reads its priority."""
+"""The log: one event a line, key=value, to standard error, or with its fields to the journal."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from typing import Any
 
+from edge.supervisor.journald import PRIORITIES, Journal, is_the_journal
+
 LOGGER = logging.getLogger("edge")
-# sd-daemon(3): a line may begin with its syslog priority.
-PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+STDERR = 2
 
 
 def start(*, verbose: bool) -> None:
     """Send the log to standard error, in the journal's form where that is what listens."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(journal="JOURNAL_STREAM" in os.environ))
-    LOGGER.handlers[:] = [handler]
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    journal = is_the_journal(STDERR)
+    handler.setFormatter(_Line(journal=journal))
+    LOGGER.handlers[:] = [Journal(otherwise=handler) if journal else handler]
     LOGGER.propagate = False
     LOGGER.setLevel(logging.DEBUG if verbose else logging.INFO)
 
@@ -29,7 +30,8 @@ def log(level: int, event: str, message: str = "", **fields: Any) -> None:
         words = [event, *(f"{key}={_value(value)}" for key, value in fields.items())]
         if message:
             words.append(f"message={_value(message)}")
-        LOGGER.log(level, "%s", " ".join(words))
+        told = {"event": event, **fields, **({"message": message} if message else {})}
+        LOGGER.log(level, "%s", " ".join(words), extra={"fields": told})
 
 
 def _value(value: Any) -> str:
@@ -44,7 +46,7 @@ def _value(value: Any) -> str:
 
 
 class _Line(logging.Formatter):
-    """`<priority>event ...` for the journal, which has the time; else the time and level."""
+    """`<priority>event ...` (sd-daemon(3)) for the journal, which has the time; else with it."""
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__()

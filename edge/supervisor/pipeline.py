@@ -8,24 +8,21 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge.config.ladder import pipeline_on_each_rung
 from edge.latency.figures import Figures
-from edge.messages import (
-    Metrics,
-    Result,
-    SourceResult,
-)
+from edge.messages import Metrics, Result, SourceResult
 from edge.result_parts import Cached, Latency
 from edge.spool.message import Outgoing
 from edge.supervisor import clock
+from edge.supervisor.acceleration import Acceleration
 from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.looking import Looking
-from edge.supervisor.pipeline_info import metrics
+from edge.supervisor.pipeline_info import facts, metrics
 from edge.supervisor.requests import requested, why_no_answer
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
-from edge.supervisor.story import Facts
 from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused
 
 if TYPE_CHECKING:
@@ -69,10 +66,10 @@ class SupervisedPipeline:
         self.overrides = dict(overrides)
         self.state: State = "paused" if paused else "starting"
         self.outlet = outlet
-        self._sources = [SupervisedSource(each, options) for each in options.all_sources]
-        self._alone = len(self._sources) == 1
+        self.sources = [SupervisedSource(each, options) for each in options.all_sources]
+        self._alone = len(self.sources) == 1
         self._awaited = any(each.awaits_acceptance for each in options.all_sources.values())
-        self.figures = self._sources[0].figures
+        self.figures = self.sources[0].figures
         if not self._alone:
             self.figures = Figures(options.deadline_ms, now_ns=time.monotonic_ns())
         self.keeper = Keeper(
@@ -82,17 +79,27 @@ class SupervisedPipeline:
             max_frames=max_frames,
             first_frames=first_frames,
             broker=broker,
+            before_start=self._before_start,
             on_record=self._take,
+            on_ended=self._worker_ended,
             on_died=self._worker_died,
             on_output=self._worker_said,
         )
         self.sensors = archive.sensors
-        self.black_box = BlackBox(self.keeper, archive, self._facts, self._tell)
+        self.black_box = BlackBox(self.keeper, archive, partial(facts, self), self._tell)
+        self.acceleration = Acceleration(
+            pipeline_on_each_rung(options),
+            tell=self._tell,
+            leave=self._close_window,
+            take_back=self._take_accelerator_back,
+            give_up=self.keeper.kill,
+        )
         self.rungs = Rungs(
             options,
             ask=self.keeper.ask,
             leave=self._close_window,
             tell=self._tell,
+            acceleration=self.acceleration,
             sensors=archive.sensors.sensors,
         )
         self.looking = Looking(self.keeper.ask)
@@ -104,11 +111,20 @@ class SupervisedPipeline:
         self._quiet_until: dict[str, float] = {}
         self._untold_misses = 0
 
+    @property
+    def standing(self) -> str:
+        """The state, and what is missing, in a few words."""
+        without = f", without the {self.acceleration.title}" * self.acceleration.on_cpu
+        return f"{self.state}{without}"
+
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
-        watch = asyncio.create_task(self.rungs.watch())
+        watches = [
+            asyncio.create_task(watch()) for watch in (self.rungs.watch, self.acceleration.watch)
+        ]
         await self.keeper.run()
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
@@ -119,7 +135,7 @@ class SupervisedPipeline:
         if self.keeper.ended or self.state == "paused":
             return
         self.rungs.pause()
-        for source in self._sources:
+        for source in self.sources:
             source.pause()
         self._died_ns = None
         self._close_window()
@@ -142,9 +158,9 @@ class SupervisedPipeline:
     def _take(self, record: Record) -> None:
         """Take in one record of the worker."""
         if isinstance(record, (Done, Late)):
-            if self.rungs.heard(record):
-                self._on_another_rung()
-            source = self._sources[record.source]
+            if self.rungs.heard(record) or self.acceleration.heard(record):
+                self._on_another_way()
+            source = self.sources[record.source]
             source.frame_came(record.captured_ns)
         if isinstance(record, Done):
             self._result(record, source)
@@ -153,19 +169,23 @@ class SupervisedPipeline:
             self._judged(blamed, record, source, "dropped unrun")
         elif isinstance(record, Beat):
             counts = zip(record.replaced, record.lost, record.skipped, strict=True)
-            for source, (replaced, lost, skipped) in zip(self._sources, counts, strict=True):
+            for source, (replaced, lost, skipped) in zip(self.sources, counts, strict=True):
                 source.take_counts(replaced=replaced, lost=lost, skipped=skipped)
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, Ready):
             self.rungs.prepared(record)
+            self.acceleration.ready(record)
             if self.state != "running":
                 self._started(record)
         elif isinstance(record, Picture):
             self.looking.came(record)
         elif isinstance(record, Refused):
-            self.rungs.refused(record)
-        elif isinstance(record, Failed):
+            if record.accelerated and self.acceleration.on_cpu:
+                self.acceleration.refused(record.message)
+            else:
+                self.rungs.refused(record)
+        elif isinstance(record, Failed) and not self.acceleration.spares(record):
             self.state = "failed"
             self._tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
             self.outlet.changed()
@@ -283,15 +303,15 @@ class SupervisedPipeline:
         if done.cached is None:
             return None
         frame, age_ns, similarity, source = done.cached
-        age_ms, name = _milliseconds(age_ns), self._sources[source].name
+        age_ms, name = _milliseconds(age_ns), self.sources[source].name
         return Cached(frame=frame, source=name, age_ms=age_ms, similarity=similarity)
 
     def _note(self, note: Note) -> None:
         event: Any = note.event
         if event == "frame_failed":
-            names = [source.name for source in self._sources]
+            names = [source.name for source in self.sources]
             at = names.index(note.details["source"]) if "source" in note.details else 0
-            self._sources[at].figures.failed()
+            self.sources[at].figures.failed()
             if self._awaited:
                 self.keeper.accepted(note.details["frame"])
             if self.options.live and not self._may_tell(event, FAILURE_EVENTS_EVERY_S):
@@ -305,21 +325,38 @@ class SupervisedPipeline:
         """Publish the figures of the rung that is left: no window mixes two."""
         self.outlet.send(self.metrics())
 
-    def _on_another_rung(self) -> None:
-        for source in self._sources:
+    def _on_another_way(self) -> None:
+        for source in self.sources:
             source.on_rung(self.rungs.rung, self.rungs.options)
         self.keeper.options, self.keeper.rung = self.rungs.options, self.rungs.rung
         self.outlet.changed()
 
+    async def _before_start(self) -> Failed | None:
+        """See that the accelerator can be used, where there is one, before a worker needs it."""
+        failed = await self.acceleration.prove()
+        self.keeper.options = self.rungs.options
+        self.outlet.changed()
+        return failed
+
+    def _take_accelerator_back(self) -> bool | None:
+        return self.rungs.accelerate() if self.keeper.pid is not None else None
+
+    def _worker_ended(self, how: str) -> bool:
+        """Do without the accelerator where it ended the worker; True where another can start."""
+        keeper = self.keeper
+        return self.acceleration.ended(keeper.failure, how, stuck=keeper.stuck, ready=keeper.ready)
+
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
         self.rungs.worker_died()
         self._died_ns = self._died_ns or time.monotonic_ns()
-        for source in self._sources:
+        for source in self.sources:
             source.worker_died()
-        if self.keeper.failure is not None:
-            return  # it has said itself why, and its pipeline is told as failed
-        self.black_box.worker_died(how)
+        if self.state == "failed":
+            return  # it has said itself why
         self.state = "starting"
+        if self.keeper.failure is not None:
+            return  # the accelerator did
+        self.black_box.worker_died(how)
         when = f"in {pause_s:g} s" if pause_s else "now"
         self._tell(
             "worker_died",
@@ -334,25 +371,6 @@ class SupervisedPipeline:
     def _worker_said(self, line: str) -> None:
         level = logging.DEBUG if line.startswith("INFO:") else logging.WARNING
         log(level, "worker_output", line, pipeline=self.name)
-
-    def _facts(self) -> Facts:
-        """What a trace says of where it comes from."""
-        about = {"model": self.rungs.options.model.path.name}
-        if ready := self.rungs.ready:
-            threads = f"{ready.threads} thread{'s' * (ready.threads != 1)}"
-            about["engine"] = f"{ready.engine} {ready.engine_version}, {threads}"
-        outlet = self.outlet
-        return Facts(
-            device=outlet.device,
-            boot=outlet.boot,
-            pipeline=self.name,
-            at=clock.utc(),
-            clock_synced=outlet.clock_synced,
-            about=about,
-            sources=[source.name for source in self._sources],
-            deadlines_ms=[source.deadline_ms for source in self._sources],
-            end_ns=time.monotonic_ns(),
-        )
 
     def _may_tell(self, event: str, every_s: float) -> bool:
         now = time.monotonic()
@@ -369,11 +387,11 @@ class SupervisedPipeline:
         now_ns = time.monotonic_ns()
         sources = None
         if not self._alone:
-            for source in self._sources:
+            for source in self.sources:
                 self.figures.add(source.figures)
             sources = {
                 source.name: source.in_metrics(source.figures.end_window(now_ns))
-                for source in self._sources
+                for source in self.sources
             }
         return metrics(self, self.figures.end_window(now_ns), sources)
 

@@ -1,7 +1,8 @@
-"""One pipeline as it stands in what is published of it: info, answers, a part of the metrics."""
+"""One pipeline as it stands in what is told of it: info, answers, traces, a part of the metrics."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from edge.commands import Reached
@@ -9,6 +10,7 @@ from edge.messages import CacheFigures, EngineInfo, Metrics, ModelInfo, Pipeline
 from edge.supervisor import clock
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
+from edge.supervisor.story import Facts
 
 if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
@@ -48,6 +50,27 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
             warm_up_frames=ready.warm_up_frames,
             batch=ready.batch,
         ),
+        accelerator=pipeline.acceleration.info(),
+    )
+
+
+def facts(pipeline: SupervisedPipeline) -> Facts:
+    """Return what a trace says of where it comes from."""
+    about = {"model": pipeline.rungs.options.model.path.name}
+    if ready := pipeline.rungs.ready:
+        threads = f"{ready.threads} thread{'s' * (ready.threads != 1)}"
+        about["engine"] = f"{ready.engine} {ready.engine_version}, {threads}"
+    outlet = pipeline.outlet
+    return Facts(
+        device=outlet.device,
+        boot=outlet.boot,
+        pipeline=pipeline.name,
+        at=clock.utc(),
+        clock_synced=outlet.clock_synced,
+        about=about,
+        sources=[source.name for source in pipeline.sources],
+        deadlines_ms=[source.deadline_ms for source in pipeline.sources],
+        end_ns=time.monotonic_ns(),
     )
 
 
@@ -96,6 +119,7 @@ def metrics(
         rung=pipeline.rungs.rung,
         rung_name=pipeline.rungs.names[pipeline.rungs.rung],
         ladder=pipeline.rungs.figures(),
+        accelerator=pipeline.acceleration.figures(),
         rss_bytes=rss_bytes(pid) if pid is not None else None,
         supervisor_rss_bytes=rss_bytes("self") or 0,
         temperature_c=pipeline.sensors.temperature_c,

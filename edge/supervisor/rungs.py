@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.config.pipeline import Pipeline
+    from edge.supervisor.acceleration import Acceleration
     from edge.supervisor.ladder import Step
     from edge.wire import Done, Late, Ready, Refused
 
@@ -46,9 +47,13 @@ class Rungs:
         ask: Callable[[Change], bool],
         leave: Callable[[], None],
         tell: Tell,
+        acceleration: Acceleration | None = None,
         sensors: Sensors | None = None,
     ) -> None:
-        """`ask` sends the worker a record, if there is one; `leave` is called before a change."""
+        """`ask` sends the worker a record, if there is one; `leave` is called before a change.
+
+        `acceleration` tells whether each rung's model has its accelerator.
+        """
         self.rung = 0
         self.names = rung_names(options)
         self._pipeline = options
@@ -58,7 +63,8 @@ class Rungs:
         self._leave = leave
         self._tell = tell
         self._sensors = sensors or Sensors()
-        self._ready: dict[int, Ready] = {}
+        self._acceleration = acceleration
+        self._ready: dict[tuple[int, bool], Ready] = {}
         self._asked: Step | None = None
         self._on_the_way = False
         """Whether the worker has prepared what was asked for."""
@@ -80,17 +86,39 @@ class Rungs:
     @property
     def options(self) -> Pipeline:
         """The pipeline as it is on the present rung."""
-        return self._options[self.rung]
+        return self._on(self.rung)
+
+    def _on(self, rung: int, *, accelerated: bool | None = None) -> Pipeline:
+        """Return the pipeline on a rung, with or without accelerator, as it is now if not given."""
+        options, acceleration = self._options[rung], self._acceleration
+        if acceleration is None:
+            return options
+        if accelerated is None:
+            accelerated = not acceleration.on_cpu
+        return acceleration.applied(options, accelerated=accelerated)
 
     @property
     def ready(self) -> Ready | None:
         """What the worker said when the present rung was ready."""
-        return self._ready.get(self.rung)
+        return self._ready.get((self.rung, self.options.accelerated))
 
     def of(self, record: Done | Late) -> tuple[str, Pipeline, Ready]:
         """Return name, options and readiness of the rung that a frame was run on."""
-        rung = record.rung
-        return self.names[rung], self._options[rung], self._ready[rung]
+        rung, accelerated = record.rung, record.accelerated
+        options = self._on(rung, accelerated=accelerated)
+        return self.names[rung], options, self._ready[rung, accelerated]
+
+    def accelerate(self) -> bool | None:
+        """Ask the worker to go over to the accelerator.
+
+        False where it cannot be asked now, None where nothing runs that could have it.
+        """
+        options = self._on(self.rung, accelerated=True)
+        if self._standing or not options.accelerated:
+            return None
+        if self._asked is not None:
+            return False
+        return self._ask(Change(self.rung, options.model_dump_json()))
 
     @property
     def any_cache(self) -> bool:
@@ -99,7 +127,7 @@ class Rungs:
 
     def prepared(self, ready: Ready) -> None:
         """Take in that the worker is ready for a rung."""
-        self._ready[ready.rung] = ready
+        self._ready[ready.rung, ready.accelerated] = ready
         self._on_the_way = self._asked is not None and ready.rung == self._asked.rung
 
     def heard(self, record: Done | Late) -> bool:
@@ -155,7 +183,8 @@ class Rungs:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _decide(self, controller: LadderController, now_s: float) -> None:
-        step = None if self._standing else controller.decide(now_s)
+        held = self._standing or (self._acceleration and self._acceleration.coming_back)
+        step = None if held else controller.decide(now_s)
         if controller.exhausted and not self._told_exhausted:
             self._told_exhausted = True
             self._tell(
@@ -168,8 +197,7 @@ class Rungs:
         if step is None:
             return
         self._asked, self._on_the_way = step, False
-        options = self._options[step.rung].model_dump_json()
-        if not self._ask(Change(step.rung, options)):
+        if not self._ask(Change(step.rung, self._on(step.rung).model_dump_json())):
             self._forget(controller)
 
     def refused(self, refused: Refused) -> None:
@@ -222,7 +250,9 @@ class Rungs:
         self._left_out.add(rung)
         without = pipeline_on_each_rung(self._pipeline, self._left_out)
         for below in range(rung + 1, len(self.names)):
-            if below not in self._ready:  # one that was run already stays what it is
+            if (
+                not {(below, True), (below, False)} & self._ready.keys()
+            ):  # one that was run already stays what it is
                 self._options[below] = without[below]
         self._tell(
             "rung_refused",

@@ -150,6 +150,11 @@ class CaptureSide:
         self._rehearsal = Rehearsal(self._options, way, alone=self._alone)
         self.source.make_smaller(self._preprocess.reduction, self._preprocess.scaling)
 
+    @property
+    def rehearsing_since_ns(self) -> int:
+        """When the rehearsal under way began; 0 when there is none."""
+        return self._rehearsal.since_ns
+
     def _lost(self, error: SourceError) -> None:
         """Tell why there are no frames, once for each reason."""
         if str(error) != self._why_lost:

@@ -120,7 +120,7 @@ class Loop:
             self.mailbox.replaced,
             [capture.lost for capture in self.captures],
             [capture.skipped for capture in self.captures],
-            self.inference.busy_since_ns,
+            self.inference.busy_since_ns or max(each.rehearsing_since_ns for each in self.captures),
         )
 
     def _go_the_way(self) -> None:

@@ -64,6 +64,11 @@ class Prepared:
         return self.ready.rung
 
     @property
+    def accelerated(self) -> bool:
+        """Whether an accelerator runs the model."""
+        return self.ready.accelerated
+
+    @property
     def every(self) -> int:
         """Only every n-th frame is run."""
         return self.options.every
@@ -96,8 +101,8 @@ def prepare(
     `tuning` is what `find_tuning` returned for the pipeline of this name. An engine that one
     of the `others` has loaded is not loaded again.
 
-    Raises ModelError, EngineError, DecodeError, CacheError or ConfigError, each saying what does
-    not fit.
+    Raises ModelError, EngineError, AcceleratorError, DecodeError, CacheError or ConfigError, each
+    saying what does not fit.
     """
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
@@ -116,7 +121,9 @@ def prepare(
         model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
     )
     began = time.monotonic()
-    engine = Engine(model.path, choice, threads=choice.threads)
+    if model.accelerator is not None:
+        choice = replace(choice, reason=f"it drives the {model.accelerator.title}")
+    engine = Engine(model.path, choice, threads=choice.threads, accelerator=model.accelerator)
     init_ms = (time.monotonic() - began) * 1e3
     preprocess = Preprocessor(model, engine.inputs[0])
     try:
@@ -145,6 +152,7 @@ def prepare(
         warm_up_frames=WARM_UP_FRAMES,
         rung=rung,
         batch=options.batch.max_size if batches is not None else 1,
+        accelerated=options.accelerated,
     )
     prepared = Prepared(
         options,

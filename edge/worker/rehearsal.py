@@ -50,6 +50,8 @@ class Rehearsal:
         self._usual_ns = float(prepared.warm_ns)
         self.frame: NDArray[Any] | ModelInput | None = None
         """The last frame, in the source's own memory."""
+        self.since_ns = 0
+        """When the one under way began; 0 when there is none. It may hang like any pass."""
 
     def before(self, due_ns: int | None, tensor: NDArray[Any], stop: threading.Event) -> bool:
         """Wait until shortly before a frame is due, and go its way with the last one.
@@ -63,9 +65,10 @@ class Rehearsal:
             return False
         if not sleep_until(due_ns - round(1.25 * self._usual_ns) - MARGIN_NS, stop):
             return False
-        began_ns = time.monotonic_ns()
+        self.since_ns = began_ns = time.monotonic_ns()
         self._decode(self._run([tensor])[0])
         # Last what comes first, lest a large model drives it out of the caches again.
         self._preprocess(self.frame, tensor)
+        self.since_ns = 0
         self._usual_ns += (time.monotonic_ns() - began_ns - self._usual_ns) * MEMORY
         return True

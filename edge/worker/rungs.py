@@ -1,4 +1,4 @@
-"""Goes over to another rung of the ladder: it is prepared beside the one that runs."""
+"""Goes over to another rung of the ladder, or to an accelerator, beside what runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rungs:
         self._job = job
         self._loop = loop
         self._line = line
-        self._prepared = {prepared.rung: prepared}
+        self._prepared = {(prepared.rung, prepared.accelerated): prepared}
         self._wanted: Change | None = None
         self._lock = threading.Lock()
         self._busy = False
@@ -62,16 +62,18 @@ class Rungs:
             try:
                 way = self._prepare(wanted)
             except EdgeError as error:
-                self._line.tell(Refused(wanted.rung, str(error)))
+                accelerated = Pipeline.model_validate_json(wanted.options).accelerated
+                self._line.tell(Refused(wanted.rung, str(error), accelerated))
                 continue
             self._loop.inference.recorder.watch_engine()  # the engine may have new threads
             self._line.tell(way.ready)
             self._loop.change(way)
 
     def _prepare(self, wanted: Change) -> Prepared:
-        if wanted.rung not in self._prepared:
-            options = Pipeline.model_validate_json(wanted.options)
-            self._prepared[wanted.rung] = prepare_for(
+        options = Pipeline.model_validate_json(wanted.options)
+        key = wanted.rung, options.accelerated
+        if key not in self._prepared:
+            self._prepared[key] = prepare_for(
                 self._job, options, rung=wanted.rung, others=self._prepared.values()
             )
-        return self._prepared[wanted.rung]
+        return self._prepared[key]

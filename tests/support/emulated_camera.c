@@ -171,6 +171,29 @@ static int request_buffers(struct v4l2_requestbuffers *request)
     return answer(0);
 }
 
+/* The one format, size and rate, for those who ask for all. */
+static int enumerate(unsigned long number, void *argument)
+{
+    struct v4l2_fmtdesc *format = argument;
+    struct v4l2_frmsizeenum *size = argument;
+    struct v4l2_frmivalenum *rate = argument;
+    if (format->index) /* it stands first in all of them */
+        return answer(EINVAL);
+    switch (number) {
+    case VIDIOC_ENUM_FMT:
+        format->pixelformat = v4l2_fourcc(fourcc[0], fourcc[1], fourcc[2], fourcc[3]);
+        return answer(0);
+    case VIDIOC_ENUM_FRAMESIZES:
+        size->type = V4L2_FRMSIZE_TYPE_DISCRETE;
+        size->discrete = (struct v4l2_frmsize_discrete){width, height};
+        return answer(0);
+    default:
+        rate->type = V4L2_FRMIVAL_TYPE_DISCRETE;
+        rate->discrete = (struct v4l2_fract){1, fps};
+        return answer(0);
+    }
+}
+
 static int request(unsigned long number, void *argument)
 {
     struct v4l2_buffer *buffer = argument;
@@ -183,9 +206,14 @@ static int request(unsigned long number, void *argument)
     case VIDIOC_QUERYCAP:
         memset(capability, 0, sizeof *capability);
         strcpy((char *)capability->driver, driver);
+        strcpy((char *)capability->card, "Emulated camera");
         capability->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
         capability->device_caps = capability->capabilities;
         return answer(0);
+    case VIDIOC_ENUM_FMT:
+    case VIDIOC_ENUM_FRAMESIZES:
+    case VIDIOC_ENUM_FRAMEINTERVALS:
+        return enumerate(number, argument);
     case VIDIOC_G_FMT:
     case VIDIOC_TRY_FMT:
     case VIDIOC_S_FMT:

@@ -86,6 +86,7 @@ class SimulatedDevice:
             rung=0,
             rung_name="full",
             ladder=None,
+            accelerator=None,
             rss_bytes=50_000_000,
             supervisor_rss_bytes=40_000_000,
             temperature_c=None,

@@ -34,7 +34,8 @@ QUOTES = "put quotes around it"
 MEAN = "mean: must be a number, or a list of 1 to 3 numbers"
 RESIZE = "resize: must be `stretch`, `letterbox` or `crop`"
 KEYS = ", ".join(f"`{key}`" for key in (
-    "path", "labels", "engine", "threads", "resize", "interpolation", "colour", "mean", "std"
+    "path", "labels", "engine", "threads", "accelerator", "fallback", "cpu_path", "resize",
+    "interpolation", "colour", "mean", "std"
 ))  # fmt: skip
 PATH = ".path: must be a path, or a list of one or more paths"
 FPS = ".fps: must be a number from 0.0001 to 10000, or `file`, or `null`"
@@ -112,6 +113,12 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
     ]
 
 
+def test_a_build_for_the_cpu_belongs_to_an_accelerator(refusal: Refusal) -> None:
+    text = "pipelines: {porch: {source: {type: synthetic}, model: {path: a, cpu_path: b}}}"
+    problem = "`cpu_path` is for models with an `accelerator`: write `path`, or name it"
+    assert refusal(text) == [f"1: pipelines.porch.model: {problem}"]
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -138,6 +145,11 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
         ("resize: no", f"{RESIZE}, not 'no'"),
         ("color: rgb", "color: is not known here; did you mean `colour`?"),
         ("RESIZE: crop", "RESIZE: is not known here; did you mean `resize`?"),
+        ("accelerator: coral", "accelerator: must be `edgetpu`, or a mapping, not 'coral'"),
+        (
+            "accelerator: {device: usb}",
+            "accelerator.type: is missing: it must be `delegate` or `edgetpu`",
+        ),
         ("zzz: 1", f"zzz: {UNKNOWN} {KEYS}"),
         ('"z\\nz": 1', f"'z\\nz': {UNKNOWN} {KEYS}"),
     ],

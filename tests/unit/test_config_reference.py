@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from edge.cli import main
+from edge.config.model import Model
 from edge.config.pipeline import Pipeline
 from edge.config.reference import alternatives_of, json_schema, markdown_reference, plugins
 from edge.options import Options
@@ -84,12 +85,10 @@ def test_every_field_in_the_schema_is_described() -> None:
 
 def test_the_reference_has_a_table_for_every_part() -> None:
     headings = [line for line in markdown_reference().splitlines() if line.startswith("#")]
-    kinds = [
-        f"### `{name}`, `type: {kind}`"
-        for name in ("source", "decode")
-        for kind in plugins(alternatives_of(Pipeline.model_fields[name]))
-    ]
-    kinds += [f"### `sinks`, `type: {kind}`" for kind in ("jsonl", "prometheus", "stdout")]
+    kinds = [f"### `sinks`, `type: {kind}`" for kind in ("jsonl", "prometheus", "stdout")]
+    for model, name in ((Pipeline, "source"), (Model, "accelerator"), (Pipeline, "decode")):
+        choices = plugins(alternatives_of(model.model_fields[name]))
+        kinds += [f"### `{name}`, `type: {kind}`" for kind in choices]
     assert headings == [
         "### The device",
         "### `mqtt`",

@@ -121,6 +121,7 @@ RUNNING = PipelineInfo(
     rungs=["full", "small"],
     model=DIGITS,
     engine=LITERT,
+    accelerator=None,
 )
 INFO = Info(
     **WHO,
@@ -195,6 +196,7 @@ def metrics(frames: int) -> Metrics:
         sources=None,
         rung=0,
         rung_name="full",
+        accelerator=None,
         ladder=None
         if frames == 0
         else LadderFigures(

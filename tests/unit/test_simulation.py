@@ -170,7 +170,7 @@ def test_waiting_for_an_engine_at_work_is_no_cost_of_the_frame() -> None:
     records: list[Done | Late] = [
         done(0, 0, 1, 3, 4, 14, 15),
         done(1, 10, 11, 13, 15.5, 25, 26),
-        Late(2, *(round(each * MS) for each in (20, 21, 23, 27))),
+        Late(2, 20 * MS, 21 * MS, 23 * MS, 27 * MS),
         done(3, 25, 26, 26.5, 27, 37, 38, source=1),
     ]
     found = costs_by_source(records, steady=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge import identity
-from edge.supervisor import clock
+from edge.supervisor import clock, journald
 from edge.supervisor import log as log_module
 from edge.supervisor.log import LOGGER, log
 from edge.supervisor.notify import notify, watchdog_interval_s
@@ -243,6 +243,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     log_module.start(verbose=False)
     yield stderr
+    for handler in LOGGER.handlers:
+        handler.close()
     LOGGER.handlers[:], LOGGER.propagate = before[0], before[1]
     LOGGER.setLevel(before[2])
 
@@ -271,10 +273,12 @@ def test_a_line_for_a_terminal_begins_with_the_time_and_the_level(written: io.St
     ("level", "priority"),
     [(logging.DEBUG, 7), (logging.INFO, 6), (logging.WARNING, 4), (logging.ERROR, 3)],
 )
-def test_a_line_for_the_journal_begins_with_its_priority(
+def test_where_the_journal_takes_no_fields_a_line_begins_with_its_priority(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: int, priority: int
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    stderr = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{stderr.st_dev}:{stderr.st_ino}")
+    monkeypatch.setattr(journald, "SOCKET", "/nowhere/socket")
     log_module.start(verbose=True)
     log(level, "started", devices=2)
     assert written.getvalue() == f"<{priority}>started devices=2\n"

@@ -5,7 +5,7 @@ import threading
 import time
 
 from edge.engines.choose import choose
-from edge.engines.engine import MODULES
+from edge.engines.delegates import MODULES
 from edge.sources.pacing import Pacer
 from peers.stopwatch import Stopwatch, arguments
 

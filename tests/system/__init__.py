@@ -1,0 +1,1 @@
+"""A booted Debian 12, and what must hold in it."""
