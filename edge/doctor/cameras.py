@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.doctor.aside import ask
 from edge.doctor.patient import text_of
 from edge.doctor.v4l2 import Format, Size
+from edge.sources.v4l2 import PROCESSORS, RIBBON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from edge.doctor.patient import Patient
 
 LIMIT_S = 8.0
-# Drivers of a Raspberry Pi's camera port (unicam to the Pi 4, rp1-cfe on the Pi 5): what their
-# nodes give is raw from the sensor, and only libcamera makes pictures of it.
-RIBBON = {"unicam", "bcm2835-unicam", "rp1-cfe"}
-# Nodes that are no cameras: codecs and image processors that libcamera and FFmpeg use.
-PROCESSORS = ("bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec", "rpivid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def _camera(
     if (driver or name).startswith(PROCESSORS):
         return None
     if trouble := told.get("trouble", ""):
-        ribbon = name.startswith(tuple(RIBBON))
+        ribbon = name.startswith(RIBBON)
         kind: Literal["v4l2", "ribbon"] = "ribbon" if ribbon else "v4l2"
         return Camera(kind, name or path.name, path, stable, trouble=trouble)
     if not told["captures"]:

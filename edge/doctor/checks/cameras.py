@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge.doctor.cameras import LIMIT_S, Camera, find_cameras
 from edge.doctor.finding import Check, Finding, ok, problem, warning
-from edge.sources.camera import CameraOptions
+from edge.sources.camera import AUTO, CameraOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,11 @@ def _wanted(patient: Patient) -> Iterator[tuple[str, CameraOptions]]:
 def _fits(where: str, options: CameraOptions, cameras: list[Camera]) -> Iterator[Finding]:
     """Compare what is written with what is there."""
     device = options.device
+    if device == AUTO:
+        if not cameras:
+            says = f"{where} wants a camera, and there is none"
+            yield problem("camera", says, "plug one in, or write where frames come from")
+        return
     node = Path(f"/dev/video{device}" if isinstance(device, int) else device)
     if not node.exists():
         says = f"{where} wants {node}, which is not there"
