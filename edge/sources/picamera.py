@@ -191,9 +191,8 @@ class Picamera(Source):
                 )
             found[name] = tuple(value) if isinstance(value, list) else value
             if isinstance(value, str):
-                names = getattr(
-                    controls, f"{name}Enum", getattr(controls.draft, f"{name}Enum", None)
-                )
+                draft = getattr(controls.draft, f"{name}Enum", None)
+                names = getattr(controls, f"{name}Enum", draft)
                 if not hasattr(names, value):
                     raise SourceError(f"{self._who}: {name} knows no value called {value}")
                 found[name] = getattr(names, value)
@@ -293,15 +292,16 @@ class Picamera(Source):
 
 
 def _camera(kind: Any, number: int) -> Any:
-    """Return an open Picamera2. One that cannot be opened keeps a file open, try by try: not ours.
+    """Return an open Picamera2.
 
-    Its own close() lets go of what it holds only where it has been opened.
+    One that cannot be opened keeps two files open, which its own close() forgets: try by try.
     """
     camera = kind.__new__(kind)
     try:
         camera.__init__(number, tuning=os.environ.get(TUNING))
     except Exception:
         with contextlib.suppress(AttributeError, OSError):
+            camera.notifymeread.close()
             os.close(camera.notifyme_w)
         raise
     return camera

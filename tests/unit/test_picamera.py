@@ -279,12 +279,8 @@ def test_a_tuning_file_is_there_before_libcamera_looks_for_cameras(tmp_path: Pat
 
 
 def test_sides_are_even_and_controls_are_plain_values() -> None:
-    for wrong in (
-        {"width": 641},
-        {"height": 32},
-        {"controls": {"AfMode": {"a": 1}}},
-        {"mode": [2304]},
-    ):
+    controls = {"AfMode": {"a": 1}}
+    for wrong in ({"width": 641}, {"height": 32}, {"controls": controls}, {"mode": [2304]}):
         with pytest.raises(ValidationError):
             options(**wrong)
 
@@ -349,7 +345,7 @@ def test_a_camera_in_use_is_told_and_taken_when_it_is_free(pi: FakePicamera) -> 
         with pytest.raises(SourceError, match=r"camera 0 \(imx708\): is in use by another"):
             source.open()
         gc.collect()
-        files.append(len(os.listdir("/proc/self/fd")))
+        files.append(len(list(Path("/proc/self/fd").iterdir())))
     assert files[0] == files[-1], "each try leaves a file open"
     pi.have("busy", on=False)
     source.open()
