@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.doctor.aside import ask
 from edge.doctor.patient import text_of
 from edge.doctor.v4l2 import Format, Size
-from edge.sources.v4l2 import ISP_DRIVERS, SENSOR_DRIVERS
+from edge.sources.v4l2 import PROCESSORS, RIBBON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from edge.doctor.patient import Patient
 
 LIMIT_S = 8.0
-# Nodes that are no cameras: codecs and image processors that libcamera and FFmpeg use.
-PROCESSORS = (*ISP_DRIVERS, "bcm2835-codec", "rpi-hevc-dec", "rpivid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,12 @@ def _camera(
     if (driver or name).startswith(PROCESSORS):
         return None
     if trouble := told.get("trouble", ""):
-        ribbon = name.startswith(tuple(SENSOR_DRIVERS))
+        ribbon = name.startswith(RIBBON)
         kind: Literal["v4l2", "ribbon"] = "ribbon" if ribbon else "v4l2"
         return Camera(kind, name or path.name, path, stable, trouble=trouble)
     if not told["captures"]:
         return None
-    if driver in SENSOR_DRIVERS:
+    if driver in RIBBON:
         return Camera("ribbon", _sensors(patient) or name or told["card"], path, stable, driver)
     formats = tuple(
         Format(

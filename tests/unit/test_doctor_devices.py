@@ -93,6 +93,19 @@ def test_what_is_written_is_compared_with_what_the_camera_gives(
     assert all(words in each.says for each in about)
 
 
+def test_whichever_camera_there_is_has_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [webcam(tmp_path / "video0")]
+    monkeypatch.setattr(camera_check, "find_cameras", lambda _: found)
+    patient = Patient(tmp_path, device=a_device())
+    assert [each.level for each in camera_check.Cameras().look(patient)] == ["ok"]
+    found.clear()
+    none, wrong = camera_check.Cameras().look(patient)
+    assert (none.level, wrong.level) == ("ok", "problem")
+    assert wrong.says == "pipelines.porch wants a camera, and there is none"
+
+
 def test_the_camera_port_is_not_opened_through_v4l2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import edge
 from edge.cli import COMMANDS, main
 from edge.config.load import load
 from edge.errors import ConfigError
+from edge.health import Health
 from edge.messages import Event, Info, Message, Metrics, Result
 from edge.states import State
 from edge.workshop.readme import README, with_reference
@@ -24,7 +25,7 @@ FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PROSE = FENCE.sub("", WRITTEN)
 ROOMS = ("edge/", "tests/", "models/", "device_configs/", "systemd/", ".ci/")
 PAYLOADS: dict[str, type[Message]] = {
-    kind.topic_name: kind for kind in (Result, Metrics, Info, Event, State)
+    kind.topic_name: kind for kind in (Result, Metrics, Health, Info, Event, State)
 }
 
 

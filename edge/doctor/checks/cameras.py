@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.doctor.cameras import LIMIT_S, Camera, find_cameras
 from edge.doctor.finding import Check, Finding, ok, problem, warning
-from edge.sources import picamera
 from edge.sources.camera import AUTO, CameraOptions
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _told(camera: Camera) -> Finding:
     says = f"{camera.node}: {camera.name}"
     if camera.kind == "ribbon":
         says += ", on the camera port: it gives pictures through libcamera only"
-        if picamera.present():
+        if importlib.util.find_spec("picamera2") is not None:
             return ok("camera", f"{says} (`type: picamera`)", **facts)
         debians = Path("/usr/lib/python3/dist-packages/picamera2").is_dir()
         return warning("camera", says, OWN_PACKAGES if debians else PICAMERA2, **facts)
@@ -85,13 +85,18 @@ def in_words(camera: Camera) -> str:
 def _wanted(patient: Patient) -> Iterator[tuple[str, CameraOptions]]:
     for name, pipeline in patient.device.pipelines.items() if patient.device else ():
         for source in pipeline.all_sources.values():
-            if isinstance(source, CameraOptions) and source.device != AUTO:
+            if isinstance(source, CameraOptions):
                 yield f"pipelines.{name}", source
 
 
 def _fits(where: str, options: CameraOptions, cameras: list[Camera]) -> Iterator[Finding]:
     """Compare what is written with what is there."""
     device = options.device
+    if device == AUTO:
+        if not cameras:
+            says = f"{where} wants a camera, and there is none"
+            yield problem("camera", says, "plug one in, or write where frames come from")
+        return
     node = Path(f"/dev/video{device}" if isinstance(device, int) else device)
     if not node.exists():
         says = f"{where} wants {node}, which is not there"
