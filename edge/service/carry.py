@@ -60,6 +60,9 @@ def carry(config: Path, document: Document, place: Place) -> Carried:
         kind = _kind(spot, document)
         if CREDENTIALS in document.variables.get(spot, ()):
             carried.credentials.append(Path(value).name)
+            if not Path(value).is_file():
+                text = f"there is no such credential: put it into {value}, mode 600"
+                problems.append(Problem(document.line_of(spot), spot, text))
             continue
         path = Path(os.path.normpath(folder / Path(value).expanduser()))
         try:
