@@ -26,6 +26,14 @@ class BatchError(ModelError):
     """A model cannot run several frames in one forward pass; one at a time it can."""
 
 
+class GoldenError(ModelError):
+    """A model answers its golden inputs otherwise than its golden file says."""
+
+
+class GoldenFileError(ConfigError):
+    """A golden file cannot be read, or does not fit the model."""
+
+
 class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 

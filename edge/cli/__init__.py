@@ -16,6 +16,7 @@ COMMANDS = (
     "doctor",
     "init",
     "infer",
+    "golden",
     "inspect",
     "bench",
     "tune",

@@ -53,16 +53,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Print the predictions of each input; 1 when one of them could not be run."""
     from edge.cli.progress import progress
-    from edge.sources.images import find_files
     from edge.supervisor.trial import records
     from edge.wire import Done
 
-    try:
-        files = [file for path in args.inputs for file in find_files(path)]
-    except SourceError as error:
-        raise ConfigError(str(error)) from error
-    if not args.model.exists():
-        raise ConfigError(f"{args.model}: there is no such model file")
+    files = files_of(args.model, args.inputs)
     options = _options(args, files)
     failed = 0
     with progress("inferring", len(files)) as advance:
@@ -77,6 +71,19 @@ def run(args: argparse.Namespace) -> int:
                 continue
             advance()
     return 1 if failed else 0
+
+
+def files_of(model: Path, inputs: list[Path]) -> list[Path]:
+    """Return the files that the inputs stand for. Raises ConfigError where one is not there."""
+    from edge.sources.images import find_files
+
+    try:
+        files = [file for path in inputs for file in find_files(path)]
+    except SourceError as error:
+        raise ConfigError(str(error)) from error
+    if not model.exists():
+        raise ConfigError(f"{model}: there is no such model file")
+    return files
 
 
 def _in_order(said: "Iterable[Record]") -> "Iterator[Done | Note]":

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
-from edge.errors import CacheError, ConfigError, DecodeError, EdgeError, EngineError
+from edge.errors import (
+    CacheError,
+    ConfigError,
+    DecodeError,
+    EdgeError,
+    EngineError,
+    GoldenError,
+    GoldenFileError,
+)
 from edge.supervisor.probing import probe_now
 
 if TYPE_CHECKING:
@@ -111,8 +119,13 @@ def _missing_sources(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
 def _missing_files(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
     """Tell which of the model's files are not there."""
     model = pipeline.model
-    named = (("path", model.path), ("labels", model.labels), ("cpu_path", model.cpu_path))
-    for field, path in named:
+    named = {
+        "path": model.path,
+        "labels": model.labels,
+        "cpu_path": model.cpu_path,
+        "golden": model.golden and model.golden.path,
+    }
+    for field, path in named.items():
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
 
@@ -171,6 +184,8 @@ def _to_blame(error: EdgeError, *, rung: bool) -> Place:
         DecodeError: ("model",) if rung else ("decode",),
         CacheError: ("cache", "mode"),
         ConfigError: ("model", "labels"),
+        GoldenError: ("model", "golden"),
+        GoldenFileError: ("model", "golden"),
     }
     return fields.get(type(error), ("model", "path"))
 
@@ -188,10 +203,13 @@ def _try(device: str, name: str, pipeline: Pipeline) -> str:
         for name, source in pipeline.all_sources.items()
     )
     cache = f", cache {pipeline.cache.mode}" if pipeline.cache.mode != "off" else ""
+    golden = ""
+    if ready.golden is not None:
+        golden = ", {vectors:g} golden inputs within {worst_steps:g} steps".format(**ready.golden)
     return (
         f"{sources} -> {pipeline.model.path.name} "
         f"({', '.join(ready.inputs)} -> {', '.join(ready.outputs)}) on "
         f"{in_words(f'{ready.engine} {ready.engine_version}', ready.threads)} "
         f"({ready.engine_reason}) -> {pipeline.decode.type}, deadline "
-        f"{pipeline.deadline_ms:g} ms{cache}"
+        f"{pipeline.deadline_ms:g} ms{cache}{golden}"
     )

@@ -81,7 +81,7 @@ class Container:
         self.root = self._folder / "root"
         _do(["cp", "-a", "--reflink=auto", str(pristine), str(self.root)])
         (self.root / "etc/hostname").write_text(f"{name}\n")
-        self._pip, self._shared = _pip_of_the_host()
+        self._pip, self._shared = pip_of_the_host()
         self.options: tuple[str, ...] = ()
         """Further options of systemd-nspawn, from the next start on."""
 
@@ -224,7 +224,7 @@ class Container:
         _do(["cp", "-rT", str(self.path(inside)), str(target)])
 
 
-def _pip_of_the_host() -> tuple[dict[str, str], list[Path]]:
+def pip_of_the_host() -> tuple[dict[str, str], list[Path]]:
     """Return the host's settings of pip as variables, and what of its disk they point to."""
     listed = _do([sys.executable, "-m", "pip", "config", "list"])
     settings: dict[str, str] = {}
