@@ -12,11 +12,11 @@ import pytest
 from edge.cli import main
 from edge.service import carry
 from edge.service.place import Place
-from edge.service.plan import service_environment
+from edge.service.plan import Plan, plan, service_environment
 from edge.service.rewrite import with_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "models" / "digits"
@@ -52,30 +52,49 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def install(home: Path, root: Path) -> Callable[..., int]:
-    """Install a YAML into the root; return the exit status."""
-    environ = dict(os.environ)
+def write(home: Path) -> Callable[..., Path]:
+    """Write a YAML, and return its path."""
 
-    def run(
-        *options: str,
+    def written(
         mqtt: str = "",
         more: str = "",
         pipeline: str = "",
         source: str = "{type: synthetic, fps: 5}",
-    ) -> int:
+    ) -> Path:
         config = home / "porch.yaml"
         config.write_text(YAML.format(mqtt=mqtt, more=more, pipeline=pipeline, source=source))
-        try:
-            return main(["service", "install", str(config), "--root", str(root), *options])
-        finally:
-            os.environ.clear()
-            os.environ.update(environ)
+        return config
+
+    return written
+
+
+@pytest.fixture
+def install(write: Callable[..., Path], root: Path) -> Callable[..., Plan]:
+    """Put all files for a YAML into the root, without trying its model first."""
+
+    def run(name: str | None = None, **parts: str) -> Plan:
+        place = Place(name, root)
+        planned = plan(write(**parts), place, service_environment(place))
+        for file in planned.missing():
+            file.put()
+        return planned
 
     return run
 
 
-def test_everything_is_put_where_the_unit_looks(install: Callable[..., int], root: Path) -> None:
-    assert install() == 0
+@pytest.fixture
+def command(write: Callable[..., Path], root: Path) -> Iterator[Callable[..., int]]:
+    """Run `edge service install` on a YAML; return the exit status."""
+    environ = dict(os.environ)
+    yield lambda *options, **parts: main(
+        ["service", "install", str(write(**parts)), "--root", str(root), *options]
+    )
+    os.environ.clear()
+    os.environ.update(environ)
+
+
+def test_everything_is_put_where_the_unit_looks(command: Callable[..., int], root: Path) -> None:
+    assert command() == 0
     state, etc = root / "var/lib/edge-runtime", root / "etc"
     assert (state / "models/digits.tflite").read_bytes() == (DIGITS / "digits.tflite").read_bytes()
     assert (state / "models/labels.txt").read_text() == (DIGITS / "labels.txt").read_text()
@@ -88,7 +107,7 @@ def test_everything_is_put_where_the_unit_looks(install: Callable[..., int], roo
 
 
 def test_the_yaml_keeps_its_comments_and_names_the_new_places(
-    install: Callable[..., int], root: Path
+    install: Callable[..., Plan], root: Path
 ) -> None:
     install()
     assert (root / "etc/edge-runtime/device.yaml").read_text() == YAML.format(
@@ -98,8 +117,8 @@ def test_the_yaml_keeps_its_comments_and_names_the_new_places(
     )
 
 
-def test_an_instance_has_folders_of_its_own(install: Callable[..., int], root: Path) -> None:
-    assert install("--name", "gate") == 0
+def test_an_instance_has_folders_of_its_own(install: Callable[..., Plan], root: Path) -> None:
+    install("gate")
     assert (root / "var/lib/edge-runtime-gate/models/digits.tflite").is_file()
     text = (root / "etc/edge-runtime/gate.yaml").read_text()
     assert "path: /var/lib/edge-runtime-gate/models/digits.tflite" in text
@@ -112,29 +131,29 @@ def test_an_instance_has_folders_of_its_own(install: Callable[..., int], root: P
 
 @pytest.mark.parametrize("name", ["device", "a/b", "-x", "", "a b", "x" * 65])
 def test_a_name_that_no_instance_can_have_is_refused(
-    install: Callable[..., int], name: str, capsys: pytest.CaptureFixture[str], root: Path
+    command: Callable[..., int], name: str, capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
-    assert install(f"--name={name}") == 2
+    assert command(f"--name={name}") == 2
     assert f"--name {name}: " in capsys.readouterr().err
     assert not (root / "etc/edge-runtime").exists()
 
 
 def test_a_second_time_nothing_is_written(
-    install: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install()
+    command()
     before = {path: path.lstat().st_mtime_ns for path in root.rglob("*")}
     capsys.readouterr()
-    install()
+    command()
     assert "written" not in capsys.readouterr().out
     assert {path: path.lstat().st_mtime_ns for path in root.rglob("*")} == before
 
 
 def test_a_dry_run_shows_what_would_be_and_does_nothing(
-    install: Callable[..., int], root: Path, home: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], root: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(root.rglob("*"))
-    assert install("--dry-run") == 0
+    assert command("--dry-run") == 0
     printed = capsys.readouterr().out
     assert f"models/digits.tflite: would be written, a copy of {home}/digits.tflite" in printed
     assert "    SupplementaryGroups=\n" in printed
@@ -142,9 +161,9 @@ def test_a_dry_run_shows_what_would_be_and_does_nothing(
 
 
 def test_a_wrong_yaml_changes_nothing(
-    install: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert install(pipeline="    dedline_ms: 5\n") == 2
+    assert command(pipeline="    dedline_ms: 5\n") == 2
     assert "did you mean `deadline_ms`?" in capsys.readouterr().err
     assert not (root / "etc/edge-runtime").exists()
 
@@ -154,12 +173,14 @@ def drop_in(root: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if not line.startswith("#")]
 
 
-def test_what_opens_no_device_may_open_none(install: Callable[..., int], root: Path) -> None:
+def test_what_opens_no_device_may_open_none(install: Callable[..., Plan], root: Path) -> None:
     install()
     assert drop_in(root) == ["[Service]", "SupplementaryGroups=", "DeviceAllow="]
 
 
-def test_a_camera_brings_its_group_and_its_devices(install: Callable[..., int], root: Path) -> None:
+def test_a_camera_brings_its_group_and_its_devices(
+    install: Callable[..., Plan], root: Path
+) -> None:
     install(source="{type: camera}", more="wake_up_limit_us: 50\n")
     assert "SupplementaryGroups=video" in drop_in(root)
     assert "DeviceAllow=char-video4linux rw" in drop_in(root)
@@ -168,7 +189,7 @@ def test_a_camera_brings_its_group_and_its_devices(install: Callable[..., int], 
 
 
 def test_a_group_that_the_system_does_not_know_is_left_out(
-    install: Callable[..., int], root: Path
+    install: Callable[..., Plan], root: Path
 ) -> None:
     (root / "etc/group").write_text("root:x:0:\n")
     install(source="{type: camera}")
@@ -176,7 +197,7 @@ def test_a_group_that_the_system_does_not_know_is_left_out(
 
 
 def test_real_time_and_niceness_are_granted_as_the_yaml_asks(
-    install: Callable[..., int], root: Path
+    install: Callable[..., Plan], root: Path
 ) -> None:
     install(pipeline="    cpu: {scheduling: fifo, priority: 30}\n")
     assert {"RestrictRealtime=no", "LimitRTPRIO=30"} <= set(drop_in(root))
@@ -186,7 +207,7 @@ def test_real_time_and_niceness_are_granted_as_the_yaml_asks(
 
 
 def test_a_secret_becomes_a_credential_that_only_root_can_read(
-    install: Callable[..., int], root: Path, home: Path
+    install: Callable[..., Plan], root: Path, home: Path
 ) -> None:
     (home / "pw").write_text("geheim")
     (home / "pw").chmod(0o600)
@@ -202,44 +223,44 @@ def test_a_secret_becomes_a_credential_that_only_root_can_read(
 
 
 def test_a_credential_that_the_yaml_names_already_must_be_there(
-    install: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mqtt = ", username: u, password_file: '${CREDENTIALS_DIRECTORY}/broker'"
-    assert install(mqtt=mqtt) == 2
+    assert command(mqtt=mqtt) == 2
     folder = root / "etc/edge-runtime/device.credentials"
     assert f"there is no such credential: put it into {folder}/broker" in capsys.readouterr().err
     folder.mkdir(parents=True)
     (folder / "broker").write_text("geheim")
-    assert install(mqtt=mqtt) == 0
+    assert command(mqtt=mqtt) == 0
     assert any(line.startswith("LoadCredential=broker:") for line in drop_in(root))
     assert "${CREDENTIALS_DIRECTORY}/broker" in (root / "etc/edge-runtime/device.yaml").read_text()
 
 
 def test_what_the_service_cannot_see_is_told_with_its_line(
-    install: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert install(source="{type: images, path: /home/pi/pictures, fps: 5}") == 2
+    assert command(source="{type: images, path: /home/pi/pictures, fps: 5}") == 2
     told = capsys.readouterr().err
     assert "porch.yaml:5: pipelines.digits.source.path: /home/pi/pictures: " in told
     assert "lies in /home, which is hidden from the service" in told
 
 
 def test_a_sink_beside_the_yaml_goes_to_the_state_directory(
-    install: Callable[..., int],
+    command: Callable[..., int],
     root: Path,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(carry, "HIDDEN", (str(home),))
-    install(more="sinks: [{type: jsonl, path: results.jsonl}]\n")
+    command(more="sinks: [{type: jsonl, path: results.jsonl}]\n")
     text = (root / "etc/edge-runtime/device.yaml").read_text()
     assert "path: /var/lib/edge-runtime/results.jsonl" in text
     assert "results.jsonl is written to /var/lib/edge-runtime" in capsys.readouterr().out
 
 
 def test_a_sink_elsewhere_stays_there_and_may_write_there(
-    install: Callable[..., int], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    install: Callable[..., Plan], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(carry, "HIDDEN", ())
     install(more=f"sinks: [{{type: jsonl, path: {tmp_path}/results.jsonl}}]\n")
@@ -248,7 +269,7 @@ def test_a_sink_elsewhere_stays_there_and_may_write_there(
 
 
 def test_two_models_of_one_name_both_find_room(
-    install: Callable[..., int], root: Path, home: Path
+    install: Callable[..., Plan], root: Path, home: Path
 ) -> None:
     (home / "small").mkdir()
     shutil.copy(home / "digits.tflite", home / "small/digits.tflite")
@@ -262,17 +283,41 @@ def test_two_models_of_one_name_both_find_room(
     assert (root / "var/lib/edge-runtime/models/digits-2.tflite").is_file()
 
 
+def test_what_belongs_to_a_model_goes_with_it_however_briefly_it_is_written(
+    install: Callable[..., Plan], root: Path, home: Path
+) -> None:
+    shutil.copy(DIGITS / "digits.golden.npz", home)
+    models = root / "var/lib/edge-runtime/models"
+    for written in ("digits.golden.npz", "{path: digits.golden.npz, steps: 2}"):
+        install(pipeline=f"      golden: {written}\n")
+        assert (models / "digits.golden.npz").is_file()
+        text = (root / "etc/edge-runtime/device.yaml").read_text()
+        assert "/var/lib/edge-runtime/models/digits.golden.npz" in text
+        (models / "digits.golden.npz").unlink()
+
+
+def test_a_library_beside_the_yaml_is_told_where_the_service_cannot_see_it(
+    command: Callable[..., int],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(carry, "HIDDEN", (str(home),))
+    assert command(pipeline="      accelerator: {library: ./libx.so}\n") == 2
+    assert f"accelerator.library: {home}/libx.so: lies in {home}" in capsys.readouterr().err
+
+
 def test_an_alias_that_would_have_to_name_two_places_is_told(
-    install: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = "sinks: [{type: jsonl, path: &same digits.tflite}]\n"
     other = "  other:\n    source: {type: synthetic, fps: 5}\n    model: {path: *same}\n"
-    assert install(more=more, pipeline=other) == 2
+    assert command(more=more, pipeline=other) == 2
     assert "without an alias" in capsys.readouterr().err
 
 
 def test_variables_come_from_the_services_file_not_from_here(
-    install: Callable[..., int],
+    command: Callable[..., int],
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -280,16 +325,16 @@ def test_variables_come_from_the_services_file_not_from_here(
     monkeypatch.setenv("EDGE_MQTT_PASSWORD", "ours")
     name = "EDGE_MQTT_PASSWORD"
     mqtt = f", username: u, password: '${{{name}}}'"
-    assert install(mqtt=mqtt) == 2
+    assert command(mqtt=mqtt) == 2
     assert "the environment variable EDGE_MQTT_PASSWORD is not set" in capsys.readouterr().err
     (root / "etc/edge-runtime").mkdir(parents=True)
     (root / "etc/edge-runtime/environment").write_text("# secret\nEDGE_MQTT_PASSWORD='theirs'\n")
-    assert install(mqtt=mqtt) == 0
+    assert command(mqtt=mqtt) == 0
     assert service_environment(Place(root=root))[name] == "theirs"
 
 
 def test_a_packages_unit_and_rules_are_not_written_again(
-    install: Callable[..., int], root: Path
+    install: Callable[..., Plan], root: Path
 ) -> None:
     for path in ("systemd/system/edge-runtime.service", "udev/rules.d/60-edge-runtime.rules"):
         (root / "usr/lib" / path).parent.mkdir(parents=True)
@@ -304,10 +349,10 @@ def test_a_packages_unit_and_rules_are_not_written_again(
 
 
 def test_uninstalling_leaves_what_is_the_users_and_purging_does_not(
-    install: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
+    install: Callable[..., Plan], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install()
-    install("--name", "gate")
+    install("gate")
     assert main(["service", "uninstall", "--root", str(root), "--name", "gate"]) == 0
     units = root / "etc/systemd/system"
     assert not (units / "edge-runtime@.service").exists()
