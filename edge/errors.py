@@ -67,3 +67,7 @@ class CacheError(ConfigError):
 
 class SinkError(EdgeError):
     """Results cannot be handed on."""
+
+
+class ServiceError(EdgeError):
+    """The service cannot be installed, started or asked how it is."""

@@ -180,7 +180,7 @@ class AcceleratorFigures:
     """Whether a pipeline has its accelerator, and for how long it had not."""
 
     in_use: bool
-    """Whether it runs the model; if not, the CPU does."""
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
     losses_total: int
     """How often it could not be used, or gave up; since the pipeline was configured, as below."""
     cpu_seconds_total: float
@@ -340,7 +340,7 @@ class AcceleratorInfo:
 
     name: str
     in_use: bool
-    """Whether it runs the model; if not, the CPU does, or nothing."""
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
     fallback: Literal["cpu", "none"]
     cause: str | None
     """Why it is not used, in one word: `no_device`, `crashed`, …; null where it is."""

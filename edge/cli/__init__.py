@@ -11,7 +11,10 @@ from edge.errors import EdgeError
 
 COMMANDS = (
     "run",
+    "service",
     "check",
+    "doctor",
+    "init",
     "infer",
     "golden",
     "inspect",

@@ -100,6 +100,7 @@ class SupervisedPipeline:
             leave=self._close_window,
             tell=self._tell,
             acceleration=self.acceleration,
+            sensors=archive.sensors.sensors,
         )
         self.looking = Looking(self.keeper.ask)
         if paused:
@@ -331,8 +332,7 @@ class SupervisedPipeline:
         """See that the accelerator can be used, where there is one, before a worker needs it."""
         failed = await self.acceleration.prove()
         self.keeper.options = self.rungs.options
-        if self.acceleration.wanted:
-            self.outlet.changed()
+        self.outlet.changed()
         return failed
 
     def _take_accelerator_back(self) -> bool | None:

@@ -23,9 +23,7 @@ ROOTS = Path(os.environ.get("EDGE_TEST_ROOTS", "/var/cache/edge-runtime-tests"))
 """Where the pristine root is kept from one run to the next; it is built where it is missing."""
 RELEASE = "bookworm"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-PACKAGES = (  # libfaketime moves the wall clock of one service, which a container cannot
-    "systemd,systemd-sysv,libpam-systemd,dbus,udev,ca-certificates,python3-venv,libfaketime"
-)
+PACKAGES = "systemd,systemd-sysv,libpam-systemd,dbus,udev,ca-certificates,python3-venv"
 MIRROR = os.environ.get("EDGE_TEST_MIRROR", "http://deb.debian.org/debian")
 CLEAN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -83,7 +81,7 @@ class Container:
         self.root = self._folder / "root"
         _do(["cp", "-a", "--reflink=auto", str(pristine), str(self.root)])
         (self.root / "etc/hostname").write_text(f"{name}\n")
-        self._pip, self._shared = _pip_of_the_host()
+        self._pip, self._shared = pip_of_the_host()
         self.options: tuple[str, ...] = ()
         """Further options of systemd-nspawn, from the next start on."""
 
@@ -102,6 +100,7 @@ class Container:
             told.bind(str(address))
             self._nspawn = subprocess.Popen(
                 [
+                    *("setpriv", "--pdeathsig", "KILL"),  # it shall not outlive us
                     *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
                     *("--notify-ready=yes", "--console=pipe", f"--machine={self._name}"),
                     *(f"--bind-ro={path}" for path in self._shared),
@@ -184,6 +183,7 @@ class Container:
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
             check=False,
+            start_new_session=True,  # a `kill 0` in there is not meant for us
         )
         printed = done.stdout.decode(errors="replace")
         if status is not None:
@@ -224,7 +224,7 @@ class Container:
         _do(["cp", "-rT", str(self.path(inside)), str(target)])
 
 
-def _pip_of_the_host() -> tuple[dict[str, str], list[Path]]:
+def pip_of_the_host() -> tuple[dict[str, str], list[Path]]:
     """Return the host's settings of pip as variables, and what of its disk they point to."""
     listed = _do([sys.executable, "-m", "pip", "config", "list"])
     settings: dict[str, str] = {}

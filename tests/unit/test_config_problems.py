@@ -18,7 +18,7 @@ pipelines:
     source: {type: synthetic}
     model: {path: a.tflite}
 """
-SOURCES = "`camera`, `images`, `mqtt`, `synthetic` or `video`"
+SOURCES = "`camera`, `images`, `mqtt`, `picamera`, `synthetic` or `video`"
 THREADS = "threads: must be a whole number from 1 to 64, or `auto`"
 UNKNOWN = "is not known here; known are"
 IMAGES_KEYS = "`type`, `deadline_ms`, `path`, `fps`, `loop`, `truth`, `tile`"
@@ -93,7 +93,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
         deadline_ms: 12
         publish: every
     """
-    reserved = "command, status, info, metrics, events, predictions, state"
+    reserved = "command, status, info, metrics, events, predictions, state, health"
     assert refusal(text, THREADS="many") == [
         f"1: device: {LEVEL}",
         f"3: mqtt{BROKER}",
@@ -219,7 +219,7 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
             "sources: {metrics: {type: camera}}",
             (
                 ".sources.metrics: is a topic of its own; these names are taken: command, "
-                "status, info, metrics, events, predictions, state"
+                "status, info, metrics, events, predictions, state, health"
             ),
         ),
         ("sources: {a: {type: webcam}}", f".sources.a.type: must be {SOURCES}, not 'webcam'"),

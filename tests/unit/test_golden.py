@@ -50,8 +50,8 @@ def golden() -> Golden:
 def changed(of: Golden, place: tuple[int, ...], by: int) -> Golden:
     """Return a golden whose answers are all `by` more at one place of the first output."""
     answers = of.answers[0].copy()
-    for answer in answers:
-        answer[place] += by
+    where: Any = (slice(None), *place)
+    answers[where] += by
     return replace(of, answers=[answers])
 
 

@@ -1,0 +1,145 @@
+"""What must hold on each system, in the order in which a Pi owner meets it."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from system.arm.elf import load_alignment
+from system.arm.root import INSTALLER
+from system.arm.system import CHECKOUT, Failed, System
+from system.arm.targets import Target
+
+PLACE = "/opt/edge-runtime"
+PAGE_BYTES = 16 << 10
+"""The Raspberry Pi 5's."""
+DEMO_S, LEAST_FRAMES, LEAST_ACCURACY = 20, 100, 0.97
+"""The model is right in 99 of 100 of these pictures; qemu runs it at the camera's pace or below."""
+
+TOOLS = "pytest pytest-xdist hypothesis jsonschema trustme prometheus-client"
+UNIT_TESTS = (
+    # Where an architecture can tell: numbers and their formats, memory, clocks, processes,
+    # pictures, models and engines. What is logic in Python alone is the same on every machine.
+    *("cache", "cpu", "deadline", "decoders", "delegation", "digits_model", "figures", "flight"),
+    *("hdr_codec", "histogram", "jpeg", "lens", "loop", "macs", "mailbox", "messages"),
+    *("model_file", "model_load_failure", "pacing", "payload", "preprocess", "rehearsal"),
+    *("sensors", "shared_frames", "sources", "spool", "stalls", "tuning", "wire", "yuyv"),
+)
+LONG = "flipped_bits or after_a_kill_at_any_moment or hdrhistogram_and_we"
+"""Thousands of rounds of one thing, a minute each here and an hour under qemu."""
+
+LOOK = f"""{PLACE}/bin/python - <<'END'
+import json, platform, shutil, sys
+import cv2, numpy, yaml
+from edge.engines.choose import choose
+print(json.dumps({{
+    "machine": platform.machine(),
+    "bits": 64 if sys.maxsize > 2**32 else 32,
+    "python": platform.python_version(),
+    "engine": choose("auto").name,
+    "engine version": choose("auto").version,
+    "numpy": numpy.__version__,
+    "numpy's file": numpy.__file__,
+    "OpenCV": cv2.__version__,
+    "PyYAML": yaml.__version__,
+    "compilers": [name for name in ("cc", "gcc", "tcc", "clang") if shutil.which(name)],
+}}))
+END"""
+
+Say = Callable[[str], None]
+
+
+def refuses(device: System, target: Target, say: Say) -> None:
+    """The installer says by name that this system is unsupported, and changes nothing."""
+    said = device.run(INSTALLER, status=1)
+    _must(target.refused in said, f"the installer does not say `{target.refused}`:\n{said}")
+    _must(not device.path(PLACE).exists(), f"{PLACE} was made all the same")
+    say(said.strip())
+
+
+def installs(device: System, _: Target, say: Say) -> None:
+    """The README's command installs it."""
+    said = device.run(f"{INSTALLER}")
+    _must("is installed" in said, f"the installer does not say that it is done:\n{said}")
+    say(said.strip())
+
+
+def installs_again(device: System, _: Target, say: Say) -> None:
+    """The same command, again, is an upgrade."""
+    said = device.run(f"{INSTALLER}")
+    _must("all there" in said, f"it asked apt for what is there:\n{said}")
+    say("the same again")
+
+
+def has_the_right_parts(device: System, target: Target, say: Say) -> None:
+    """Python, engine and numpy are those that were meant, and nothing was compiled."""
+    found = json.loads(device.run(LOOK).splitlines()[-1])
+    wanted = {
+        "machine": target.machine,
+        "bits": target.bits,
+        "engine": target.engine,
+        "compilers": [],
+    }
+    for what, value in wanted.items():
+        _must(found[what] == value, f"{what} is {found[what]}, not {value}: {found}")
+    # One numpy for us and for what apt brings beside it (picamera2).
+    _must(found["numpy's file"].startswith("/usr/lib/"), f"numpy is not Debian's: {found}")
+    say(", ".join(f"{what} {value}" for what, value in found.items() if value))
+
+
+def fits_large_pages(device: System, _: Target, say: Say) -> None:
+    """Every library can be loaded by the kernel of a Raspberry Pi 5."""
+    aligned = {
+        library: load_alignment(library)
+        for library in sorted(device.path(PLACE).rglob("*.so*"))
+        if not library.is_symlink()
+    }
+    small = [f"{library}: {size}" for library, size in aligned.items() if size < PAGE_BYTES]
+    _must(bool(aligned), "no library was found")
+    _must(not small, "built for pages below 16 KB:\n" + "\n".join(small))
+    say(f"{len(aligned)} libraries, the least aligned to {min(aligned.values()) >> 10} KB")
+
+
+def gives_right_answers(device: System, _: Target, say: Say) -> None:
+    """The demo runs, and its predictions are true."""
+    said = device.run(f"edge demo --seconds {DEMO_S}")
+    found = re.search(r"^([\d,]+) frames, accuracy ([\d.]+)% of ([\d,]+)", said, re.MULTILINE)
+    _must(found is not None, f"the demo does not say how right it was:\n{said}")
+    assert found is not None
+    frames, accuracy = int(found[3].replace(",", "")), float(found[2]) / 100
+    _must(
+        frames >= LEAST_FRAMES and accuracy >= LEAST_ACCURACY,
+        f"{frames} results with an accuracy of {accuracy:.2%}:\n{said}",
+    )
+    say(said.strip())
+
+
+def passes_unit_tests(device: System, _: Target, say: Say) -> None:
+    """The unit tests in which an architecture can tell."""
+    device.run(f"{PLACE}/bin/pip install -q --only-binary=:all: {TOOLS}")
+    data = Path(os.environ.get("EDGE_TESTDATA", CHECKOUT.parent / "shared/testdata"))
+    if data.is_dir():
+        device.share(data, "/testdata")
+    files = " ".join(f"/checkout/tests/unit/test_{name}.py" for name in UNIT_TESTS)
+    said = device.run(
+        f"EDGE_TESTDATA=/testdata {PLACE}/bin/pytest -c /checkout/pyproject.toml "
+        f"--rootdir /checkout -p no:cacheprovider -q -n 2 -k 'not ({LONG})' --durations=15 {files}",
+        limit_s=3600,
+    )
+    say(said.splitlines()[-1])
+
+
+STEPS = (
+    installs,
+    installs_again,
+    has_the_right_parts,
+    fits_large_pages,
+    gives_right_answers,
+    passes_unit_tests,
+)
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Failed(otherwise)
