@@ -131,9 +131,23 @@ class Spool:
         except OSError as error:
             self._tell("spool_failed", f"{place.path} cannot be used: {error.strerror}")
             return
-        # Killed between writing to disk and removing here:
-        self._journal.remove([number for number in self._journal.rows if number < self._next])
+        self._number_behind_the_disk()
         self._next = max(self._next, 1 + self._journal.last_id)
+
+    def _number_behind_the_disk(self) -> None:
+        """Give new numbers to what was taken in by a run that could not open the disk.
+
+        What is on disk as well, of a run that was killed before it removed it here, is removed.
+        """
+        rows, disk = list(self._journal.rows.values()), self._disk
+        if disk is None or not rows or rows[0].id >= self._next:
+            return
+        self._journal.remove([row.id for row in rows])
+        left = [row for row in rows if not disk.has(row)]
+        first = max(self._next, 1 + rows[-1].id)
+        for number, row in enumerate(left, first):
+            self._journal.add(row._replace(id=number))
+        self._commit()
 
     def _open_disk(self) -> Store:
         if self._disk_place is None:
@@ -170,23 +184,33 @@ class Spool:
         if self._soon is None and self._later is None:
             self._later = self._loop.call_later(ACKNOWLEDGED_WITHIN_S, self._commit)
 
-    def _commit(self) -> None:
-        """Record what came and forget what went, with one write."""
+    def _commit(self, *, again: bool = False) -> None:
+        """Record what came and forget what went, with one write.
+
+        A journal that took nothing is tried `again` once a second, and what waits goes to disk.
+        """
         for timer in (self._soon, self._later):
             if timer is not None:
                 timer.cancel()
         self._soon = self._later = None
         self._journal.remove(self._done)
         self._done.clear()
-        try:
-            self._journal.commit()
-        except OSError as error:
-            self._journal.give_up()
-            self._tell(
-                "spool_failed",
-                f"the journal cannot be written ({error.strerror}); what waits is in this "
-                "process's memory",
-            )
+        failing = self._journal.failing
+        if not failing or again:
+            try:
+                self._journal.commit()
+            except OSError as error:
+                if not failing:
+                    self._tell(
+                        "spool_failed",
+                        f"the journal cannot be written ({error.strerror}); what comes from now "
+                        "on goes to disk, and it is tried again",
+                    )
+            else:
+                if failing:
+                    self._tell("journal_back", "the journal takes what waits again")
+        if not self._journal.recorded:
+            return
         accepted, self._accepted = self._accepted, []
         for each in accepted:
             each()
@@ -221,10 +245,11 @@ class Spool:
 
         `to_disk` moves everything at once. True when messages were dropped.
         """
-        self._commit()
+        self._commit(again=True)
         stalled = self._waiting and time.monotonic() - self._last_sign_s >= STALL_S
         due = to_disk or (
-            (stalled or self._journal.bytes > JOURNAL_BYTES) and time.monotonic() >= self._retry_s
+            (stalled or self._journal.failing or self._journal.bytes > JOURNAL_BYTES)
+            and time.monotonic() >= self._retry_s
         )
         dropped = 0
         while rows := self._journal.read(-1, MOST_AT_ONCE) if due else []:
@@ -369,8 +394,9 @@ class Spool:
         """
         self._closing = True
         await self.tend(to_disk=True)
-        self._commit()
-        left, kept = len(self._journal.rows), self._journal.path is not None
+        self._commit(again=True)
+        left = len(self._journal.rows)
+        kept = self._journal.path is not None and self._journal.recorded
         self._close_disk()
         self._journal.close()
         for place in (self._journal_place, self._disk_place):

@@ -131,6 +131,11 @@ class Store:
         (last,) = self._db.execute("SELECT MAX(id) FROM messages").fetchone()
         return -1 if last is None else int(last)
 
+    def has(self, row: Row) -> bool:
+        """Whether this very row is there."""
+        same = "SELECT 1 FROM messages WHERE id = ? AND crc = ?"
+        return self._db.execute(same, (row.id, row.crc)).fetchone() is not None
+
     def begin(self) -> None:
         """Begin a transaction, unless one is open."""
         if not self._db.in_transaction:

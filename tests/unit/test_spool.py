@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -400,11 +401,9 @@ def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
         await spool.tend(to_disk=True)
         assert numbers(spool) == [5, 6, 7]
         await killed(spool)
-        journal = journal_place("dev")
-        assert journal is not None
-        journal.remove()
         async with opened() as (spool, _):
-            assert numbers(spool) == [0, 1, 2, 3, 4]
+            assert numbers(spool) == list(range(8))
+            await killed(spool)
 
     asyncio.run(story())
 
@@ -450,24 +449,89 @@ def test_without_a_disk_memory_has_its_bounds(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(story())
 
 
-def test_a_journal_that_cannot_be_written_goes_on_in_memory() -> None:
+@contextmanager
+def full(spool: Spool) -> Iterator[None]:
+    """Let the journal's file take nothing for as long as the `with` lasts."""
+    file = cast("int", spool._journal._file)
+    real, full = os.dup(file), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file)
+    yield
+    os.dup2(real, file)
+    os.close(real)
+    os.close(full)
+
+
+def test_what_the_journal_cannot_take_goes_to_disk_and_is_accepted_there() -> None:
     async def story() -> None:
         async with opened() as (spool, told):
             spool.add(message(0))
             await asyncio.sleep(0)
-            full = os.open("/dev/full", os.O_WRONLY)
-            os.dup2(full, cast("int", spool._journal._file))
-            os.close(full)
             accepted: list[int] = []
-            for n in range(1, 100):
-                spool.add(message(n, size=1000), partial(accepted.append, n))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert events(told) == ["spool_failed"]
-            assert accepted == list(range(1, 100))
+            with full(spool):
+                for n in range(1, 100):
+                    spool.add(message(n, size=1000), partial(accepted.append, n))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert events(told) == ["spool_failed"]
+                assert accepted == []
+                assert numbers(spool) == list(range(100))
+                await spool.tend()
+                assert accepted == list(range(1, 100))
+            await killed(spool)
+        async with opened() as (spool, _):
             assert numbers(spool) == list(range(100))
 
     asyncio.run(story())
+
+
+def test_a_full_journal_keeps_what_it_has_and_takes_the_rest_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(spool_module, "spool_place", lambda _device: None)
+        async with opened() as (spool, told):
+            spool.add(message(0))
+            await asyncio.sleep(0)
+            accepted: list[int] = []
+            with full(spool):
+                spool.add(message(1), partial(accepted.append, 1))
+                await asyncio.sleep(0)
+                spool.done(0)
+                await spool.tend()
+                assert accepted == []
+            await spool.tend()
+            assert accepted == [1]
+            await asyncio.sleep(0)
+            assert events(told)[-1] == "journal_back"
+            await killed(spool)
+        async with opened() as (spool, _):
+            assert numbers(spool) == [1]
+
+    asyncio.run(story())
+
+
+def test_a_record_that_was_written_in_part_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    write, now = os.write, Now.by(clock_synced=False)
+
+    def most_of_it(file: int, data: memoryview) -> int:
+        if len(data) < 1000:
+            raise OSError(errno.ENOSPC, "full")
+        return write(file, data[: len(data) - 500])
+
+    journal.add(row_of(0, message(0), now))
+    journal.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", most_of_it)
+        journal.add(row_of(1, message(1, size=2000), now))
+        with pytest.raises(OSError, match="full"):
+            journal.commit()
+    assert not journal.recorded
+    assert list(Journal(tmp_path / "journal").rows) == [0]
+    journal.commit()
+    assert list(Journal(tmp_path / "journal").rows) == [0, 1]
 
 
 def test_a_second_daemon_of_the_name_works_in_memory_and_says_so() -> None:
