@@ -194,6 +194,9 @@ def _disk_full(scene: Scene, _fault: Fault, chance: random.Random) -> Struck:
 
 def _runtime_full(scene: Scene, _fault: Fault, chance: random.Random) -> Struck:
     """Fill the runtime directory: what was accepted stays so, what comes meanwhile cannot be."""
+    if chance.random() < 0.7:  # so that something waits there
+        scene.proxy.shut()
+        time.sleep(chance.uniform(0.3, 2.0))
     scene.witness.read(killed=True)
     scene.runtime.fill()
     time.sleep(chance.uniform(0.3, 2.0))
@@ -203,6 +206,7 @@ def _runtime_full(scene: Scene, _fault: Fault, chance: random.Random) -> Struck:
         time.sleep(chance.uniform(0, 1.5))
     at = now()
     scene.runtime.free()
+    scene.proxy.open()
     time.sleep(RECORDED_S)
     scene.witness.look_away()
     return Struck(at)

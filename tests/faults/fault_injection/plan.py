@@ -42,7 +42,7 @@ KINDS = (
     Kind("camera-stall", 4, "camera"),
     Kind("stream-cut", 6, "stream"),
     Kind("disk-full", 2, "broker"),
-    Kind("runtime-full", 4, "runtime", needs_root=True),
+    Kind("runtime-full", 4, "broker", needs_root=True),
     Kind("state-read-only", 2, "supervisor", needs_root=True),
     Kind("hostile-commands", 6, "commands"),
     Kind("steering", 4, "commands"),
