@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-dev demo test test-system lint format docs bench-peers bench-ladder witness clean
+.PHONY: help setup setup-dev demo test test-system lint format docs bench-peers bench-ladder witness test-faults clean
 
 help:
 	@echo "make demo         see it work: no camera, no broker, no root needed"
 	@echo "make test         run the tests, the linters and the type checker"
+	@echo "make test-faults  break a running daemon by chance: N=1000 SEED=1 ARGS=\"--only worker-kill\""
 	@echo "make test-system  run the tests of the service, in a booted Debian container (as root)"
 	@echo "make format       lay out the code"
 	@echo "make docs         write the generated parts of README.md anew"
@@ -46,6 +47,11 @@ test: lint
 # As root; the container's pristine root is built the first time, in $$EDGE_TEST_ROOTS.
 test-system: setup-dev
 	$(BIN)/python -m pytest tests/system $(ARGS)
+
+N ?= 1000
+test-faults: setup-dev
+	PYTHONPATH=tests/faults:tests/support $(BIN)/python -m fault_injection --faults $(N) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check

@@ -6,25 +6,31 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fault_injection.plan import KINDS, NAMES, plan
 from fault_injection.run import Failed, Run
-from fault_injection.scene import Scene, can_mount
+from fault_injection.scene import Scene, own_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOLD_EVERY = 25
 
 
 def main() -> int:
-    """Return 0 where every fault was borne, 1 where one was not, 2 for wrong usage."""
+    """Return 0 where every fault was borne, 1 where one was not, 2 where it cannot begin."""
     arguments = _arguments()
     mosquitto = _tool("mosquitto", "sudo apt install mosquitto")
     compiler = _tool("cc", "sudo apt install gcc libc6-dev")
     names = [name for name in NAMES if not arguments.only or name in arguments.only]
-    if not can_mount():
+    mounts = own_mounts()
+    if not mounts:
         left_out = [kind.name for kind in KINDS if kind.needs_root and kind.name in names]
         names = [name for name in names if name not in left_out]
         print(f"left out, for want of file systems of our own: {', '.join(left_out)}")
@@ -34,8 +40,10 @@ def main() -> int:
     print(f"seed {seed}, {arguments.faults} faults", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="fault-injection-"))
     began = time.monotonic()
-    with Scene(folder, mosquitto, compiler) as scene:
-        run = Run(scene, recovery_s=arguments.recovery)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all we started ends with us
+    patience = arguments.patience
+    with Scene(folder, mosquitto, compiler, mounts=mounts, patience=patience) as scene:
+        run = Run(scene)
         failure = None
         try:
             run.begin()
@@ -43,6 +51,8 @@ def main() -> int:
             run.end()
         except Failed as error:
             failure = run.tell(error)
+            for disk in (scene.state.path, scene.runtime.path):
+                shutil.copytree(disk, f"{disk}-kept", ignore=shutil.ignore_patterns("ballast"))
         print_table(run, time.monotonic() - began)
     if failure is not None:
         print(f"\n{failure}\n", file=sys.stderr)
@@ -67,8 +77,9 @@ def _arguments() -> argparse.Namespace:
         help=f"only this kind of fault; may be given again: {', '.join(NAMES)}",
     )  # fmt: skip
     parser.add_argument(
-        "--recovery", type=float, default=5.0, metavar="SECONDS", help="how long it may be away"
-    )
+        "--patience", type=float, default=1, metavar="FACTOR",
+        help="stretches what depends on how fast the machine is: the 5 s of a recovery, the watchdog",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -80,7 +91,7 @@ def _tool(name: str, how: str) -> str:
     return path
 
 
-def _progress(began: float):  # noqa: ANN202
+def _progress(began: float) -> Callable[[int], None]:
     told = 0
 
     def tell(done: int) -> None:

@@ -55,7 +55,12 @@ def _retained(subscriber: Subscriber, _chance: random.Random) -> None:
 
 def _answers_elsewhere(subscriber: Subscriber, _chance: random.Random) -> None:
     """Ask for answers where only devices speak, or nobody can."""
-    for topic in ("edge/struck/status", "edge/struck/steady/predictions", "$SYS/broker", "/" * 3000):
+    for topic in (
+        "edge/struck/status",
+        "edge/struck/steady/predictions",
+        "$SYS/broker",
+        "/" * 3000,
+    ):
         asked = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         asked.ResponseTopic = topic
         asked.CorrelationData = b"x" * 5000

@@ -323,7 +323,9 @@ def _send(pid: int, number: signal.Signals) -> None:
 def _wait_for_results(scene: Scene, since: Moment) -> None:
     """Wait until every pipeline has answered a frame of after a moment. Raises TimeoutError."""
     for name in PIPELINES:
-        if not scene.ledger.wait_for(lambda: scene.ledger.fresh(name, since.wall_s), ANSWER_LIMIT_S):  # noqa: B023
+        if not scene.ledger.wait_for(
+            lambda: scene.ledger.fresh(name, since.wall_s), ANSWER_LIMIT_S
+        ):  # noqa: B023
             raise TimeoutError(f"no result of {name} for {ANSWER_LIMIT_S:g} s")
 
 

@@ -42,14 +42,17 @@ class ServiceManager:
         died: Callable[[], None],
         note: Callable[[str], None],
         problem: Callable[[str], None],
+        watchdog_s: float = WATCHDOG_S,
     ) -> None:
         self._command = [sys.executable, "-m", "edge", "run", str(config)]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(folder / "notify"))
+        name = f"edge-fault-injection/{os.getpid()}/{id(self)}"  # abstract: unix(7)
+        self._socket.bind("\0" + name)
         self._socket.settimeout(TICK_S)
+        self._watchdog_s = watchdog_s
         self._environ = os.environ | environ
-        self._environ |= {"NOTIFY_SOCKET": str(folder / "notify")}
-        self._environ |= {"WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}", "PYTHONUNBUFFERED": "1"}
+        self._environ |= {"NOTIFY_SOCKET": f"@{name}"}
+        self._environ |= {"WATCHDOG_USEC": f"{watchdog_s * 1e6:.0f}", "PYTHONUNBUFFERED": "1"}
         self._mark = f"RUNTIME_DIRECTORY={environ['RUNTIME_DIRECTORY']}".encode()
         self._log = (folder / "daemon.log").open("ab")
         self.log = folder / "daemon.log"
@@ -133,7 +136,9 @@ class ServiceManager:
     def orphans(self) -> list[int]:
         """Return the processes of daemons that are no more."""
         return [
-            pid for pid in self.processes() if pid != self.pid and parent_of(pid) not in {0, self.pid}
+            pid
+            for pid in self.processes()
+            if pid != self.pid and parent_of(pid) not in {0, self.pid}
         ]
 
     def _run(self) -> None:
@@ -179,9 +184,11 @@ class ServiceManager:
             if aborted_s is not None:
                 if now_s - aborted_s > ABORT_S:
                     process.kill()
-            elif heard_s is not None and now_s - heard_s > WATCHDOG_S:
+            elif heard_s is not None and now_s - heard_s > self._watchdog_s:
                 if self._excused < self.starts:
-                    self._problem(f"no WATCHDOG=1 for {WATCHDOG_S:g} s, and nobody stopped it")
+                    self._problem(
+                        f"no WATCHDOG=1 for {self._watchdog_s:g} s, and nobody stopped it"
+                    )
                 self._note("the watchdog acts: SIGABRT")
                 aborted_s = now_s
                 for number in (signal.SIGABRT, signal.SIGCONT):

@@ -32,9 +32,9 @@ class Failed(Exception):  # noqa: N818  it is how the daemon did, no error of ou
 class Run:
     """A plan at work on a scene."""
 
-    def __init__(self, scene: Scene, *, recovery_s: float = RECOVERY_S) -> None:
+    def __init__(self, scene: Scene) -> None:
         self._scene, self._ledger = scene, scene.ledger
-        self._recovery_s = recovery_s
+        self._recovery_s = RECOVERY_S * scene.patience
         self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
         """Seconds, by the kind of fault."""
         self.done = 0
@@ -52,7 +52,9 @@ class Run:
                 raise Failed(f"{name} gave no result within {START_LIMIT_S:g} s of the start")
         self._judge()
 
-    def go(self, steps: Iterable[Step], *, told: Callable[[int], None] = lambda _done: None) -> None:
+    def go(
+        self, steps: Iterable[Step], *, told: Callable[[int], None] = lambda _done: None
+    ) -> None:
         """Inject all of them. Raises Failed at the first that was not borne."""
         for step in steps:
             self.step(step)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import ctypes
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 from emulated_camera import EmulatedCamera, compile_library
 from fault_injection.ledger import Ledger, Witness
-from fault_injection.manager import ServiceManager
+from fault_injection.manager import WATCHDOG_S, ServiceManager
 from fault_injection.sanity import RATE, Clock
 from mjpeg_stream import MjpegStream
 from paho.mqtt.client import Client, MQTTMessage
@@ -36,21 +35,28 @@ NICENESS = {"steady": 1, "camera": 2, "stream": 3}
 DEVICE = "struck"
 STATE_BYTES, RUNTIME_BYTES = 6_000_000, 4_000_000
 PATIENCE_S = 30.0
+CLONE_NEWNS = 0x20000  # unshare(2)
 ONE_BY_ONE = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0"
 
 
 class Scene:
     """All parties, for as long as the `with` lasts."""
 
-    def __init__(self, folder: Path, mosquitto: str, compiler: str) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, mosquitto: str, compiler: str, *, mounts: bool, patience: float = 1
+    ) -> None:
+        """With `mounts` state and runtime directory are file systems of their own, and small.
+
+        `patience` stretches what depends on how fast the machine is.
+        """
+        self.folder, self.patience = folder, patience
         self.timeline: list[tuple[float, str]] = []
         self.clock = Clock()
         self.ledger = Ledger(self.clock)
         self.broker = Mosquitto(mosquitto, folder, ONE_BY_ONE)
         self.proxy = Proxy(self.broker.port)
         self.witness = Witness(folder / "said.jsonl", self.ledger)
-        self.state, self.runtime = Disk(folder / "state"), Disk(folder / "run")
+        self.state, self.runtime = Disk(folder / "state", mounts), Disk(folder / "run", mounts)
         self._camera = EmulatedCamera(compile_library(compiler, folder), folder)
         self.wall = ShiftedClock(compiler, folder)
         self.config = folder / "device.yaml"
@@ -85,6 +91,7 @@ class Scene:
                 died=lambda: self.note(f"accepted until then: {self.witness.read(killed=True)}"),
                 note=self.note,
                 problem=self.ledger.problem,
+                watchdog_s=WATCHDOG_S * self.patience,
             )
             self.manager.start()
             opened.callback(self.manager.stop)
@@ -211,9 +218,7 @@ class Subscriber:
         if not self._subscribed.wait(PATIENCE_S):
             raise TimeoutError("the broker takes no subscriber")
 
-    def command(
-        self, name: str, payload: bytes, *, qos: int = 1, retain: bool = False
-    ) -> None:
+    def command(self, name: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publish to a command topic."""
         self.publish(f"edge/{DEVICE}/command/{name}", payload, qos=qos, retain=retain)
 
@@ -236,11 +241,11 @@ class Subscriber:
 
 
 class Disk:
-    """A folder that can be full, or read-only: a file system of its own where we are root."""
+    """A folder; it can be full, or read-only, where it is a file system of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own: bool) -> None:
         self.path = path
-        self.own = False
+        self.own = own
         """Whether it is a file system of its own."""
         self._ballast = path / "ballast"
 
@@ -248,8 +253,11 @@ class Disk:
     def mounted(self, most_bytes: int) -> Iterator[None]:
         """Be there, with so much room."""
         self.path.mkdir()
-        options = f"size={most_bytes},mode=700"
-        self.own = os.geteuid() == 0 and _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", self.path)
+        if self.own:
+            options = f"size={most_bytes},mode=700"
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)], check=True
+            )
         try:
             yield
         finally:
@@ -277,8 +285,7 @@ def _run(*command: str | Path) -> bool:
     return not subprocess.run([*map(str, command)], capture_output=True, check=False).returncode
 
 
-def can_mount() -> bool:
-    """Whether we may make file systems of our own here."""
-    return os.geteuid() == 0 and shutil.which("mount") is not None and _run(
-        "unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"
-    )
+def own_mounts() -> bool:
+    """Let what we mount from here on be seen by us and our children alone; False if we may not."""
+    unshared = not ctypes.CDLL(None).unshare(CLONE_NEWNS)
+    return unshared and _run("mount", "--make-rprivate", "/")
