@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edge.spool.store import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -117,6 +117,19 @@ class Journal:
         for number in self._forget(ids):
             if self._unwritten.pop(number, None) is None and self._file is not None:
                 self._unforgotten.append(number)
+
+    def number_behind(self, last: int, is_there: Callable[[Row], bool]) -> None:
+        """Give new numbers to rows that have those of others, elsewhere, up to `last`.
+
+        Rows that are there themselves are let go of. What is numbered anew stays in order.
+        """
+        rows = list(self.rows.values())
+        if not rows or rows[0].id > last:
+            return
+        self.remove([row.id for row in rows])
+        left = [row for row in rows if not is_there(row)]
+        for number, row in enumerate(left, 1 + max(last, rows[-1].id)):
+            self.add(row._replace(id=number))
 
     def commit(self) -> None:
         """Record what changed. Raises OSError when the file takes no more; nothing is lost then."""

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.spool.disk import Disk
 from edge.spool.journal import Journal
 from edge.spool.place import is_damaged, journal_place, spool_place
 from edge.spool.store import Now, Row, Store, row_of
@@ -54,8 +55,7 @@ class Spool:
         """Messages given up because of the bounds, since the start."""
         self._journal_place = journal_place(device)
         self._disk_place = spool_place(device)
-        self._disk: Store | None = None
-        self._reader: Store | None = None
+        self._disk: Disk | None = None
         self._journal = Journal(None)
         self._accepted: list[Callable[[], None]] = []
         self._done: set[int] = set()
@@ -79,7 +79,7 @@ class Spool:
     @property
     def on_disk(self) -> int:
         """How many of the messages lie on disk."""
-        return self._disk.count if self._disk is not None else 0
+        return self._disk.store.count if self._disk is not None else 0
 
     def open(self) -> None:
         """Take up what an earlier run left behind; must be called in the event loop."""
@@ -90,7 +90,10 @@ class Spool:
             self._journal_place = self._taken(self._journal_place)
         if self._disk_place is not None and self._disk_place.path.exists():
             try:
-                self._next = 1 + self._open_disk().last_id
+                disk = self._open_disk()
+                self._next = 1 + disk.store.last_id
+                if disk.refusal is not None:
+                    self._disk_failed(disk.refusal)
             except (sqlite3.Error, OSError) as error:
                 self._disk_failed(error)
                 if self._disk_place.path.exists():
@@ -131,35 +134,16 @@ class Spool:
         except OSError as error:
             self._tell("spool_failed", f"{place.path} cannot be used: {error.strerror}")
             return
-        self._number_behind_the_disk()
+        # Killed between writing to disk and removing here, or taken in while the disk was shut to us:
+        if self._disk is not None:
+            self._journal.number_behind(self._next - 1, self._disk.store.has)
         self._next = max(self._next, 1 + self._journal.last_id)
 
-    def _number_behind_the_disk(self) -> None:
-        """Give new numbers to what was taken in by a run that could not open the disk.
-
-        What is on disk as well, of a run that was killed before it removed it here, is removed.
-        """
-        rows, disk = list(self._journal.rows.values()), self._disk
-        if disk is None or not rows or rows[0].id >= self._next:
-            return
-        self._journal.remove([row.id for row in rows])
-        left = [row for row in rows if not disk.has(row)]
-        first = max(self._next, 1 + rows[-1].id)
-        for number, row in enumerate(left, first):
-            self._journal.add(row._replace(id=number))
-        self._commit()
-
-    def _open_disk(self) -> Store:
+    def _open_disk(self) -> Disk:
         if self._disk_place is None:
             raise OSError(0, "there is no place for it that can be used")
-        disk = Store(self._disk_place.path)
-        try:
-            self._reader = Store(self._disk_place.path)
-        except sqlite3.Error:
-            disk.close()
-            raise
-        self._disk = disk
-        return disk
+        self._disk = Disk(self._disk_place.path)
+        return self._disk
 
     def add(self, message: Outgoing, accepted: Callable[[], None] | None = None) -> int:
         """Take a message in; returns its number. `accepted` is called once it is recorded."""
@@ -222,9 +206,9 @@ class Spool:
         and whether there may be more.
         """
         rows: list[Row] = []
-        if self._reader is not None and self.on_disk:
+        if self._disk is not None and self.on_disk:
             try:
-                rows = self._reader.read(after, limit)
+                rows = self._disk.reader.read(after, limit)
             except sqlite3.Error as error:
                 self._disk_failed(error)
         behind = rows[-1].id if rows else after
@@ -247,16 +231,14 @@ class Spool:
         """
         self._commit(again=True)
         stalled = self._waiting and time.monotonic() - self._last_sign_s >= STALL_S
-        due = to_disk or (
-            (stalled or self._journal.failing or self._journal.bytes > JOURNAL_BYTES)
-            and time.monotonic() >= self._retry_s
-        )
+        may = to_disk or time.monotonic() >= self._retry_s
+        due = to_disk or stalled or self._journal.failing or self._journal.bytes > JOURNAL_BYTES
         dropped = 0
-        while rows := self._journal.read(-1, MOST_AT_ONCE) if due else []:
+        while rows := self._journal.read(-1, MOST_AT_ONCE) if due and may else []:
             dropped += await self._write(rows)
             if self._failing or not to_disk:
                 break
-        if not rows and self._disk is not None:
+        if not rows and may and self._disk is not None:
             dropped += await self._write([])
         if self._journal.bytes > JOURNAL_LIMIT:
             dropped += self._trim_journal()
@@ -268,6 +250,8 @@ class Spool:
         now = Now.by(clock_synced=self.clock_synced)
         self._moving = True
         try:
+            if self._disk is not None:
+                self._disk.open_to_write()
             trimmed = await asyncio.to_thread(
                 self._write_to_disk, rows, done, now, set(self.in_flight)
             )
@@ -297,7 +281,7 @@ class Spool:
     ) -> list[int]:
         """Runs in another thread: a slow card must not hold up the daemon."""
         with self._writing:
-            disk = self._disk or self._open_disk()
+            disk = (self._disk or self._open_disk()).store
             if not disk.count and not rows:
                 return []
             try:
@@ -406,7 +390,6 @@ class Spool:
 
     def _close_disk(self) -> None:
         with self._writing:
-            for store in (self._disk, self._reader):
-                if store is not None:
-                    store.close()
-            self._disk = self._reader = None
+            if self._disk is not None:
+                self._disk.close()
+            self._disk = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from edge.spool import disk as disk_module
 from edge.spool import spool as spool_module
 from edge.spool.journal import COMPACT_BYTES, MAGIC, Journal
 from edge.spool.message import Outgoing
@@ -62,9 +63,8 @@ async def killed(spool: Spool) -> None:
     """Let go of the files as the kernel does it for a process that was killed."""
     await asyncio.sleep(0)
     spool._journal.close()
-    for store in (spool._disk, spool._reader):
-        if store is not None:
-            store.close()
+    if spool._disk is not None:
+        spool._disk.close()
     for place in (spool._journal_place, spool._disk_place):
         if place is not None:
             place.let_go()
@@ -364,7 +364,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
             spool.add(message(0))
             await spool.tend()
             assert spool._disk is not None
-            spool._disk._db.execute("PRAGMA max_page_count = 20").fetchall()
+            spool._disk.store._db.execute("PRAGMA max_page_count = 20").fetchall()
             for n in range(1, 200):
                 spool.add(message(n, size=1000))
             await spool.tend()
@@ -374,7 +374,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
             assert "full" in told[1][1]
             assert numbers(spool) == list(range(200))
             assert spool.on_disk == 1
-            spool._disk._db.execute("PRAGMA max_page_count = 100000").fetchall()
+            spool._disk.store._db.execute("PRAGMA max_page_count = 100000").fetchall()
             await spool.tend()
             assert spool.on_disk == len(spool) == 200
             assert numbers(spool) == list(range(200))
@@ -385,7 +385,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
 def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(_path: Path) -> Store:
+    def full(_path: Path, *, read_only: bool) -> Store:  # noqa: ARG001
         raise sqlite3.OperationalError("database or disk is full")
 
     async def story() -> None:
@@ -393,7 +393,7 @@ def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
             for n in range(5):
                 spool.add(message(n))
         with monkeypatch.context() as patch:
-            patch.setattr(spool_module, "Store", full)
+            patch.setattr(disk_module, "Store", full)
             spool = Spool("dev", SpoolOptions())
             spool.open()
         for n in range(5, 8):  # whose numbers are those of the five
@@ -404,6 +404,45 @@ def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
         async with opened() as (spool, _):
             assert numbers(spool) == list(range(8))
             await killed(spool)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("after_a_kill", [False, True])
+def test_a_spool_that_cannot_be_written_is_read_and_leaves_before_what_is_newer(
+    after_a_kill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_write(path: Path, *, read_only: bool) -> Store:
+        if not read_only:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return Store(path, read_only=True)
+
+    async def story() -> None:
+        async with opened() as (spool, _):
+            for n in range(5):
+                spool.add(message(n))
+            await spool.tend(to_disk=True)
+            if after_a_kill:
+                await killed(spool)
+        monkeypatch.setattr(spool_module, "RETRY_S", 0.0)
+        async with opened() as (spool, told):
+            for n in range(5, 7):
+                spool.add(message(n))
+            await killed(spool)
+        with monkeypatch.context() as patch:
+            patch.setattr(disk_module, "Store", cannot_write)
+            async with opened() as (spool, told):
+                assert events(told) == ["spool_failed", "spool_found"]
+                spool.add(message(7))
+                await spool.tend(to_disk=True)
+                assert numbers(spool) == list(range(8))
+                spool.done(0)
+                await spool.tend(to_disk=True)
+                patch.undo()
+                await spool.tend(to_disk=True)
+                assert spool.on_disk == 7
+        async with opened() as (spool, _):
+            assert numbers(spool) == list(range(1, 8))
 
     asyncio.run(story())
 
