@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from edge.mqtt.access import Access
     from edge.mqtt.certificates import Certificate
-    from edge.mqtt.pauses import Pauses
-from edge.mqtt.reasons import Reason
+    from edge.mqtt.reasons import Reason
 
 GOODBYE_S = 2.0
 IN_FLIGHT = 20  # messages handed on and not acknowledged, where the broker asks for no fewer

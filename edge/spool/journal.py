@@ -164,7 +164,7 @@ class Journal:
         self._size += len(data)
 
     def _compact(self) -> None:
-        """Begin the file anew with the rows that are there; later where there is no room for two."""
+        """Begin the file anew with the rows that are there; later where two have no room."""
         if self.path is None:
             return
         beside = self.path.with_suffix(".new")

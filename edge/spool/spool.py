@@ -134,7 +134,7 @@ class Spool:
         except OSError as error:
             self._tell("spool_failed", f"{place.path} cannot be used: {error.strerror}")
             return
-        # Killed between writing to disk and removing here, or taken in while the disk was shut to us:
+        # Killed between writing to disk and removing here, or taken in while it was shut to us:
         if self._disk is not None:
             self._journal.number_behind(self._next - 1, self._disk.store.has)
         self._next = max(self._next, 1 + self._journal.last_id)

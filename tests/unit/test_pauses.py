@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from edge.mqtt import pauses as module
 from edge.mqtt.pauses import FIRST_S, LONGEST_S, Pauses
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def test_after_an_outage_the_last_pause_is_a_part_of_it_and_never_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     pauses, began_s = Pauses(), now_s
     while now_s < began_s + 600:
         away_s = now_s - began_s

@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--patience", type=float, default=1, metavar="FACTOR",
-        help="stretches what depends on how fast the machine is: the 5 s of a recovery, the watchdog",
+        help="for a slow machine: stretches the 5 s of a recovery, and the watchdog",
     )  # fmt: skip
     return parser.parse_args()
 

@@ -322,11 +322,11 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 def _wait_for_results(scene: Scene, since: Moment) -> None:
     """Wait until every pipeline has answered a frame of after a moment. Raises TimeoutError."""
-    for name in PIPELINES:
-        if not scene.ledger.wait_for(
-            lambda: scene.ledger.fresh(name, since.wall_s), ANSWER_LIMIT_S
-        ):  # noqa: B023
-            raise TimeoutError(f"no result of {name} for {ANSWER_LIMIT_S:g} s")
+    ledger = scene.ledger
+    if not ledger.wait_for(
+        lambda: all(ledger.fresh(name, since.wall_s) for name in PIPELINES), ANSWER_LIMIT_S
+    ):
+        raise TimeoutError(f"no result of each pipeline for {ANSWER_LIMIT_S:g} s")
 
 
 def _obeyed(scene: Scene, name: str, request: dict[str, object]) -> None:

@@ -7,12 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fault_injection.sanity import NEVER, absurdities
-
 from edge.mqtt.repeats import Repeats
+from fault_injection.sanity import NEVER, absurdities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from fault_injection.sanity import Clock
 
@@ -140,7 +140,7 @@ class Witness:
 
     UNSURE = 2
 
-    def __init__(self, path: Any, ledger: Ledger) -> None:
+    def __init__(self, path: Path, ledger: Ledger) -> None:
         self._path, self._ledger = path, ledger
         self._offset = 0
 

@@ -37,6 +37,8 @@ class Run:
         self._recovery_s = RECOVERY_S * scene.patience
         self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
         """Seconds, by the kind of fault."""
+        self.slow: list[str] = []
+        """Faults after which it took longer than is allowed; told at the end."""
         self.done = 0
         self.where = "the start"
 
@@ -71,7 +73,7 @@ class Run:
             self._scene.note(f"back after {seconds:.2f} s")
             self._judge()
             if seconds > self._recovery_s:
-                raise Failed(f"back after {seconds:.2f} s; {self._recovery_s:g} s are allowed")
+                self.slow.append(f"{self.where}: back after {seconds:.2f} s")
         time.sleep(step.rest_s)
 
     def _struck(self, step: Step) -> list[Struck]:
@@ -141,6 +143,9 @@ class Run:
         for lost in ledger.missing():
             ledger.problem(lost)
         self._judge()
+        if self.slow:
+            allowed = f"{self._recovery_s:g} s are allowed"
+            raise Failed(f"{len(self.slow)} times it was slow, {allowed}: {'; '.join(self.slow)}")
 
     def tell(self, failure: Failed) -> str:
         """Return what happened before a failure, for a person."""

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 
 import cv2
 from emulated_camera import EmulatedCamera, compile_library
-from fault_injection.ledger import Ledger, Witness
-from fault_injection.manager import WATCHDOG_S, ServiceManager
-from fault_injection.sanity import RATE, Clock
 from mjpeg_stream import MjpegStream
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.properties import Properties
 from parties import Mosquitto
 from proxy import Proxy
 from shifted_clock import ShiftedClock
 
+from fault_injection.ledger import Ledger, Witness
+from fault_injection.manager import WATCHDOG_S, ServiceManager
+from fault_injection.sanity import RATE, Clock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from paho.mqtt.properties import Properties
     from typing_extensions import Self
 
 ROOT = Path(__file__).parents[3]
@@ -142,7 +143,10 @@ telemetry: {{interval_s: {interval_s}}}
 recorder: {{keep: 3, max_mb: 1}}
 commands: {{allow: all, per_second: 50}}
 sinks:
-  - {{type: jsonl, path: "{self.folder}/said.jsonl", messages: [predictions, events], max_bytes: 1000000000}}
+  - type: jsonl
+    path: "{self.folder}/said.jsonl"
+    messages: [predictions, events]
+    max_bytes: 1000000000
 pipelines:
   steady:
     source: {{type: images, path: "{DIGITS}/held-out.png", tile: 8, fps: {fps}, loop: true}}
@@ -207,7 +211,7 @@ class Subscriber:
     def _heard(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         with suppress(UnicodeDecodeError):
             if "/command/" not in message.topic or message.topic.endswith("/answer"):
-                self._ledger.take(message.topic, message.payload)
+                self._ledger.take(message.topic, bytes(message.payload))
 
     def forget(self) -> None:
         """Hear that the broker is gone, and our subscription with it."""
