@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
+from edge.doctor.cpu_build import cpu_build_problems
 from edge.errors import (
     CacheError,
     ConfigError,
@@ -61,12 +62,11 @@ def look_through(path: Path, device: Device) -> LookedThrough:
         ends = [certificate.warning(time.time()) for certificate in access.certificates]
         notes = [*access.remarks, *filter(None, ends)]
     found += _missing_folders(device)
-    found += _claimed_twice(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
         for where, title, options in _to_try(name, pipeline):
-            missing = list(_missing_files(options))
+            missing = list(_missing_files(options)) or list(cpu_build_problems(options.model))
             found += [((*place, *where, *field), what) for field, what in missing]
             if missing:
                 continue
@@ -128,22 +128,6 @@ def _missing_files(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
     for field, path in named.items():
         if isinstance(path, Path) and not path.exists():
             yield ("model", field), f"{path}: there is no such file"
-
-
-def _claimed_twice(device: Device) -> Iterator[tuple[Place, str]]:
-    """Tell which accelerator two pipelines want, though it serves one process at a time."""
-    taken: dict[str, str] = {}
-    for name, pipeline in device.pipelines.items():
-        accelerator = pipeline.model.accelerator
-        claimed = accelerator.claims() if accelerator is not None else None
-        if accelerator is None or claimed is None:
-            continue
-        first = taken.setdefault(claimed, name)
-        if first != name:
-            place: Place = ("pipelines", name, "model", "accelerator")
-            text = f"{first} has the {accelerator.title} already, and it serves one pipeline: give "
-            text += "each a device of its own, or one pipeline the sources of both"
-            yield place, text
 
 
 def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from edge.accelerators.coral.devices import EdgeTpu
 from edge.accelerators.edgetpu import EdgeTpuOptions
 from edge.bundled_files import bundled
 from edge.config.load import load
-from edge.doctor.accelerators import EdgeTpu
 from edge.doctor.cameras import Camera
 from edge.doctor.draft import best_rate, best_size, draft, scalar
 from edge.doctor.model_facts import ModelFacts, model_facts
