@@ -97,7 +97,9 @@ def _by_libcamera(camera: Camera) -> Camera:
     if importlib.util.find_spec("picamera2") is None:
         return replace(camera, trouble="picamera2 is not installed for this Python")
     said = ask("edge.doctor.libcamera", limit_s=LIMIT_S)
-    told = said.answers[0] if said.answers else {"models": [], "trouble": said.trouble}
+    told: dict[str, Any] = {"models": [], "trouble": said.trouble}
+    for answer in said.answers:
+        told = answer
     if told["models"]:
         return replace(camera, name=", ".join(told["models"]))
     return replace(camera, trouble=told.get("trouble") or "libcamera does not find it")
