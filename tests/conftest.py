@@ -22,6 +22,7 @@ DIGITS = f"""
 RIGHT_SKIPS = {
     "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
     "only root can give up its rights": os.geteuid() != 0,
+    "only root can boot a container": os.geteuid() != 0,
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
     "mlcommons-loadgen has wheels for x86-64 only": os.uname().machine != "x86_64",
     "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),

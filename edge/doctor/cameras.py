@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.doctor.aside import ask
 from edge.doctor.patient import text_of
 from edge.doctor.v4l2 import Format, Size
-from edge.sources.v4l2 import ISP_DRIVERS, SENSOR_DRIVERS
+from edge.sources.v4l2 import PROCESSORS, RIBBON
 
 if TYPE_CHECKING:
     from edge.doctor.patient import Patient
 
 LIMIT_S = 8.0
-# Nodes that are no cameras: codecs and image processors that libcamera and FFmpeg use.
-PROCESSORS = (*ISP_DRIVERS, "bcm2835-codec", "rpi-hevc-dec", "rpivid")
 CLOSED = "no permission to open it"
 
 
@@ -79,7 +77,7 @@ def _camera(
     driver, trouble = told.get("driver", ""), told.get("trouble", "")
     if (driver or name).startswith(PROCESSORS) or not (trouble or told["captures"]):
         return None
-    if driver in SENSOR_DRIVERS or (trouble and name.startswith(tuple(SENSOR_DRIVERS))):
+    if driver in RIBBON or (trouble and name.startswith(RIBBON)):
         return Camera("ribbon", _sensors(patient) or name, path, stable, driver)
     formats = tuple(
         Format(

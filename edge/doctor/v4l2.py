@@ -1,4 +1,4 @@
-"""Asks cameras which formats, sizes and rates they give, through V4L2's ioctls.
+"""Asks V4L2 nodes what they are and what they give, through ioctl.
 
 `main` is a process of its own, for a driver may hang: it prints one JSON object a node.
 Source of numbers and structures: Linux, include/uapi/linux/videodev2.h. None of the structures
@@ -13,10 +13,9 @@ import os
 import struct
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.sources.v4l2 import query
+from edge.sources.v4l2 import capability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,13 +46,28 @@ class Format:
     """Largest first. Where any size between two limits will do, these are the limits."""
 
 
-def formats_of(node: Path) -> tuple[Format, ...]:
-    """Return the formats a node gives; none where it is no camera. Raises OSError."""
-    descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node says of itself."""
+
+    driver: str
+    card: str
+    bus: str
+    captures: bool
+    """Whether it gives pictures by itself: not only metadata, and no codec or scaler."""
+    formats: tuple[Format, ...]
+
+
+def ask_node(path: str) -> Node:
+    """Ask one node. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return tuple(_formats(descriptor, CAPTURE)) or tuple(_formats(descriptor, CAPTURE_MPLANE))
+        told = capability(descriptor)
+        kind = CAPTURE_MPLANE if told.planes else CAPTURE
+        formats = tuple(_formats(descriptor, kind)) if told.captures else ()
     finally:
         os.close(descriptor)
+    return Node(told.driver, told.card, told.bus, told.captures, formats)
 
 
 def _formats(descriptor: int, kind: int) -> Iterator[Format]:
@@ -116,12 +130,7 @@ def main() -> None:
     """Ask the nodes that the command line names."""
     for path in sys.argv[1:]:
         try:
-            formats = formats_of(Path(path))
-            device = query(Path(path))
+            told: dict[str, Any] = asdict(ask_node(path))
         except OSError as error:
-            told: dict[str, Any] = {"trouble": error.strerror or str(error)}
-        else:
-            told = {"trouble": "it does not answer as cameras do"}
-            if device is not None:
-                told = {**device._asdict(), "formats": [asdict(each) for each in formats]}
+            told = {"trouble": error.strerror or str(error)}
         print(json.dumps({"path": path} | told), flush=True)  # noqa: T201  to who started it

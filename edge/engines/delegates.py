@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from edge.accelerators.base import Trouble
 from edge.accelerators.shared_object import NO_DELEGATE
 from edge.engines.delegation import Delegation, delegation, nodes_of
-from edge.engines.model_file import read_model_file
 from edge.errors import AcceleratorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.accelerators.base import AcceleratorOptions, Cause, Step
+    from edge.engines.model_summary import ModelSummary
 
 MODULES = {
     "litert": "ai_edge_litert.interpreter",
@@ -53,12 +53,9 @@ def load_delegate(
         raise explained(accelerator, "delegate", engine, error) from error
 
 
-def explain_model(accelerator: AcceleratorOptions, path: Path) -> None:
-    """Look whether a model is one for this accelerator, as far as its file tells.
-
-    Raises ModelError for what is no model, AcceleratorError for one that cannot run on it.
-    """
-    found = accelerator.unfit(path, read_model_file(path).operators)
+def refuse_unfit(accelerator: AcceleratorOptions, model: ModelSummary) -> None:
+    """Raise AcceleratorError for a model that cannot run on it, as far as its file tells."""
+    found = accelerator.unfit(model.path, model.operators)
     if found is not None:
         raise AcceleratorError(found.message, found.cause)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge.engines.delegates import (
     MODULES,
-    explain_model,
     explained,
     load_delegate,
     taken_by_delegate,
@@ -50,7 +49,6 @@ class Engine:
         interpreter_of = interpreter_class(choice.name)
         more: dict[str, Any] = {}
         if accelerator is not None:
-            explain_model(accelerator, path)
             more["experimental_delegates"] = [load_delegate(choice.name, accelerator, reached)]
             reached("model")
         try:

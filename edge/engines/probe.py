@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.accelerators.base import AcceleratorOptions
 from edge.engines.choose import choose
-from edge.engines.delegates import load_delegate
+from edge.engines.delegates import load_delegate, refuse_unfit
 from edge.engines.engine import Engine, interpreter_class
 from edge.engines.model_file import read_model_file
 from edge.errors import AcceleratorError, EdgeError
@@ -62,7 +62,8 @@ def _try(
         interpreter_class(choice.name)
         load_delegate(choice.name, accelerator, reached)
         return []
-    read_model_file(Path(path))  # before any interpreter: some die of a file that is damaged
+    # Before any interpreter: some die of a file that is damaged.
+    refuse_unfit(accelerator, read_model_file(Path(path)))
     tried = Engine(Path(path), choice, threads=1, accelerator=accelerator, reached=reached)
     reached("invoke")
     tried.run(np.zeros(tried.inputs[0].shape, tried.inputs[0].dtype))

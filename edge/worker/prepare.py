@@ -15,6 +15,7 @@ import numpy as np
 from edge.config.labels import read_labels
 from edge.engines.batch import BatchEngine
 from edge.engines.choose import choose
+from edge.engines.delegates import refuse_unfit
 from edge.engines.model_file import read_model_file
 from edge.errors import BatchError, DecodeError, ModelError
 from edge.wire import Ready
@@ -122,6 +123,7 @@ def prepare(
         model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
     )
     if model.accelerator is not None:
+        refuse_unfit(model.accelerator, summary)
         choice = replace(choice, reason=f"it drives the {model.accelerator.title}")
     loaded = load_engine(model, choice, summary)
     engine, choice, refusals = loaded.engine, loaded.engine.choice, [*loaded.refusals]

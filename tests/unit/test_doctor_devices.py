@@ -66,7 +66,7 @@ def test_a_node_that_is_no_camera_says_so_instead_of_crashing_the_check(tmp_path
     findings = list(camera_check.Cameras().look(Patient(tmp_path)))
     assert [each.level for each in findings] == ["warning", "warning"]
     assert "through libcamera" in findings[0].says
-    assert findings[1].says.endswith("HD Pro Webcam C920: it does not answer as cameras do")
+    assert findings[1].says.endswith("HD Pro Webcam C920: Inappropriate ioctl for device")
 
 
 def a_device(**source: Any) -> Device:
@@ -112,6 +112,19 @@ def test_what_is_written_is_compared_with_what_the_camera_gives(
     )
     assert [each.level for each in about] == ([] if level is None else [level])
     assert all(words in each.says for each in about)
+
+
+def test_whichever_camera_there_is_has_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [webcam(tmp_path / "video0")]
+    monkeypatch.setattr(camera_check, "find_cameras", lambda _: found)
+    patient = Patient(tmp_path, device=a_device())
+    assert [each.level for each in camera_check.Cameras().look(patient)] == ["ok"]
+    found.clear()
+    none, wrong = camera_check.Cameras().look(patient)
+    assert (none.level, wrong.level) == ("ok", "problem")
+    assert wrong.says == "pipelines.porch wants a camera, and there is none"
 
 
 def test_the_camera_port_is_not_opened_through_v4l2(

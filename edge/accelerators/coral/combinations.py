@@ -123,11 +123,11 @@ def how_to_install(engine: str) -> str:
     )
 
 
-def as_table() -> list[str]:
-    """Return the combinations as the lines of a Markdown table."""
-    head = ["libedgetpu", "engine", "Python", "on", "", "source"]
+def markdown_table() -> str:
+    """Return the combinations as a table for the README."""
+    head = ("libedgetpu", "engine", "Python", "on", "outcome", "source")
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for row in COMBINATIONS:
-        cells = [*row[:4], f"**{row.outcome}**", f"[{row.source}]({row.link})"]
+        cells = [*row[:5], f"[{row.source}]({row.link})"]
         lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    return "\n".join(lines)

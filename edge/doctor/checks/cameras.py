@@ -85,13 +85,18 @@ def in_words(camera: Camera) -> str:
 def _wanted(patient: Patient) -> Iterator[tuple[str, CameraOptions]]:
     for name, pipeline in patient.device.pipelines.items() if patient.device else ():
         for source in pipeline.all_sources.values():
-            if isinstance(source, CameraOptions) and source.device != AUTO:
+            if isinstance(source, CameraOptions):
                 yield f"pipelines.{name}", source
 
 
 def _fits(where: str, options: CameraOptions, cameras: list[Camera]) -> Iterator[Finding]:
     """Compare what is written with what is there."""
     device = options.device
+    if device == AUTO:
+        if not cameras:
+            says = f"{where} wants a camera, and there is none"
+            yield problem("camera", says, "plug one in, or write where frames come from")
+        return
     node = Path(f"/dev/video{device}" if isinstance(device, int) else device)
     if not node.exists():
         says = f"{where} wants {node}, which is not there"

@@ -20,6 +20,7 @@ fi
 shift 2
 exec "$@"
 """
+TAIL_LINES = 30
 
 
 class Failed(Exception):  # noqa: N818 - read in `except Failed`
@@ -63,11 +64,10 @@ class System:
 
         Raises Failed where its exit status is not `status`, or where it takes more than `limit_s`.
         """
-        done = subprocess.run(
+        started = subprocess.Popen(
             [
                 *("unshare", "--mount", "sh", "-ec", INSIDE, "sh"),
                 *(str(self._pristine) if self._changes else "", str(self._changes or "")),
-                *("timeout", "--kill-after=20", f"{limit_s:g}"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2"),
                 *("--console=pipe", "--machine=arm", f"--directory={self._directory}"),
                 *(f"--bind={outside}:{inside}" for outside, inside in self._shared.items()),
@@ -78,14 +78,24 @@ class System:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
         )
-        printed = done.stdout.decode(errors="replace")
+        how = ""
+        try:
+            output, _ = started.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            how = f"did not end within {limit_s:g} s"
+        finally:
+            started.kill()  # systemd-nspawn by then; what runs in it goes with it
+        if how:
+            output, _ = started.communicate()
+        elif started.returncode != status:
+            how = f"ended with {started.returncode}, not {status}"
+        printed = output.decode(errors="replace")
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"$ {command}\n{printed}\n")
-        if done.returncode != status:
-            tail = "\n".join(printed.splitlines()[-30:])
-            raise Failed(f"{command}\nended with {done.returncode}, not {status}:\n{tail}")
+        if how:
+            tail = "\n".join(printed.splitlines()[-TAIL_LINES:])
+            raise Failed(f"{command}\n{how}:\n{tail}")
         return printed
 
 
