@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from system.arm.processor import QEMU, cpuinfo
 from system.arm.system import CHECKOUT, Failed, System, fresh
 from system.arm.targets import Target
 from system.container import MIRROR, ROOTS
@@ -16,6 +17,7 @@ BASE = "ca-certificates,python3"
 """Less than any Raspberry Pi OS has: what is missing the installer must bring."""
 UNAME = Path(__file__).with_name("uname.c")
 LIBRARY, PRELOADED = "/usr/local/lib/uname.so", "/etc/ld.so.preload"
+CPUINFO = "/usr/local/lib/cpuinfo"
 PACKAGES = "/var/lib/edge-runtime-test-packages"
 """Lists what apt was asked for when the root was built."""
 INSTALLER = "/checkout/systemd/install.sh"
@@ -31,6 +33,9 @@ def system(target: Target, log: Path, say: Callable[[str], None]) -> Iterator[Sy
         root = _pristine(target, log, say)
         library = None if target.machine == target.qemu_machine else _uname(target, root, log)
     with fresh(root, log) as one:
+        one.write(CPUINFO, cpuinfo(target.machine).encode())
+        one.before = f"mount --bind {CPUINFO} /proc/cpuinfo\n"
+        one.set_variable("QEMU_CPU", QEMU[target.architecture])
         if library is not None:
             one.write(LIBRARY, library.read_bytes())
             one.write(PRELOADED, f"{LIBRARY}\n".encode())
