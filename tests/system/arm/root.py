@@ -1,6 +1,7 @@
 """Pristine roots of other architectures, built once and kept."""
 
 import fcntl
+import hashlib
 import shutil
 import subprocess
 import time
@@ -78,13 +79,15 @@ def _uname(target: Target, root: Path, log: Path) -> Path:
 
     It is compiled in a system of its own, for the one that is tried has no compiler.
     """
-    kept = ROOTS / f"{root.name}.{target.machine}.so"
+    source = hashlib.sha256(UNAME.read_bytes()).hexdigest()[:8]
+    kept = ROOTS / f"{root.name}.{target.machine}.{source}.so"
     if not kept.exists():
         with fresh(root, log) as workshop:
             workshop.run(
-                "apt-get update -qq && apt-get install -y -qq --no-install-recommends tcc && "
-                f"tcc -shared -nostdlib -DMACHINE='\"{target.machine}\"' -o /uname.so "
-                f"/checkout/{UNAME.relative_to(CHECKOUT)}",
+                "apt-get update -qq && apt-get install -y -qq "
+                "--no-install-recommends tcc binutils && "
+                f"tcc -c -DMACHINE='\"{target.machine}\"' -o /uname.o "
+                f"/checkout/{UNAME.relative_to(CHECKOUT)} && ld -shared -o /uname.so /uname.o",
                 limit_s=APT_LIMIT_S,
             )
             shutil.copyfile(workshop.path("/uname.so"), kept)
