@@ -15,6 +15,7 @@ from proxy import Proxy
 
 from edge import __version__
 from system.container import pip_of_the_host
+from system.service import wait_for_another_boot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
