@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-dev demo test test-system test-arm deb lint format docs bench-peers bench-ladder witness clean
+.PHONY: help setup setup-dev demo test test-system test-arm test-faults deb lint format docs bench-peers bench-ladder witness clean
 
 help:
 	@echo "make demo         see it work: no camera, no broker, no root needed"
 	@echo "make test         run the tests, the linters and the type checker"
+	@echo "make test-faults  break a running daemon by chance: N=1000 SEED=1 ARGS=\"--only worker-kill\""
 	@echo "make test-system  run the tests of the service, in a booted Debian container (as root)"
 	@echo "make test-arm     install and try it on ARM systems under qemu (as root): ARGS=bookworm-armhf"
 	@echo "make deb          build the Debian package for this distribution: dist/*.deb"
@@ -56,6 +57,11 @@ test-arm: setup
 # By the distribution's own Python, which the package is for.
 deb:
 	/usr/bin/python3 systemd/deb/build.py $(ARGS)
+
+N ?= 1000
+test-faults: setup-dev
+	PYTHONPATH=tests/faults:tests/support $(BIN)/python -m fault_injection --faults $(N) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check
