@@ -1,5 +1,6 @@
 """What tests share: real data, a real broker, a real daemon; and the skips that are right."""
 
+import ctypes.util
 import os
 import shutil
 import sys
@@ -21,10 +22,14 @@ DIGITS = f"""
 RIGHT_SKIPS = {
     "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
     "only root can give up its rights": os.geteuid() != 0,
+    "only root can boot a container": os.geteuid() != 0,
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
     "mlcommons-loadgen has wheels for x86-64 only": os.uname().machine != "x86_64",
     "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
     "no C compiler for the trial delegate: sudo apt install gcc libc6-dev": not shutil.which("cc"),
+    "no libusb for the Edge TPU's runtime: sudo apt install libusb-1.0-0": (
+        ctypes.util.find_library("usb-1.0") is None
+    ),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 

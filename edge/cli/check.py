@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("\n".join(found.problems))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
     sinks = [f"sink {sink.type}: {sink.place}" for sink in device.sinks]
-    notes = [f"note: {note}" for note in (*found.notes, *found.without)]
+    notes = [f"note: {note}" for note in (*found.notes, *found.without, *found.slow)]
     print("\n".join([*found.described, *sinks, *notes]))
     return 0

@@ -83,8 +83,8 @@ def run_install(args: argparse.Namespace) -> int:
     environment = service_environment(place)
     os.environ.clear()  # the check shall see what the service will
     os.environ.update(environment)
-    check.run(args)
     planned = plan(args.config, place, environment)
+    check.run(args)
     missing = planned.missing()
     if args.dry_run:
         _say_what_would_be_done(planned)

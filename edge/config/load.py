@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
+from edge.config.accelerators import accelerator_problems
 from edge.config.device import Device
 from edge.config.home_assistant import occupancy_problems
 from edge.config.ladder import ladder_problems
@@ -43,6 +44,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
         found += _ladders(device, document)
+        found += [
+            Problem(document.line_of(place), place, text)
+            for place, text in accelerator_problems(device.pipelines)
+        ]
         found += _occupancy(device, document)
         found += _sinks(device, document)
     except ValidationError as error:

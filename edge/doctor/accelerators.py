@@ -4,55 +4,23 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from edge.doctor.patient import number_of, text_of
+from edge.accelerators.coral import devices
+from edge.accelerators.edgetpu import LIBRARY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.accelerators.coral.devices import EdgeTpu
     from edge.doctor.patient import Patient
 
-# Vendor and product on USB: before and after its firmware is loaded, by the first who uses it.
-ON_USB = {("1a6e", "089a"): False, ("18d1", "9302"): True}
-ON_PCI = ("0x1ac1", "0x089a")
-LIBRARY = "libedgetpu.so.1"
 PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeTpu:
-    """One that is plugged in."""
-
-    bus: Literal["usb", "pci"]
-    where: str
-    """Its name on the bus, as in sysfs: `2-1`, `0000:01:00.0`."""
-    node: Path | None
-    """What is opened to use it; None where there is none yet."""
-    fresh: bool = False
-    """On USB: whether its firmware has not been loaded since it was plugged in."""
-    usb_mbps: int | None = None
-    """How fast the port is: 480 is USB 2, 5000 USB 3."""
 
 
 def find_edge_tpus(patient: Patient) -> list[EdgeTpu]:
     """Return those that the kernel sees."""
-    found = []
-    for folder in sorted(patient.sys.glob("bus/usb/devices/*")):
-        named = (text_of(folder / "idVendor"), text_of(folder / "idProduct"))
-        if named in ON_USB:
-            bus, number = number_of(folder / "busnum"), number_of(folder / "devnum")
-            node = patient.dev / f"bus/usb/{bus or 0:03}/{number or 0:03}"
-            speed = number_of(folder / "speed")
-            found.append(EdgeTpu("usb", folder.name, node, fresh=not ON_USB[named], usb_mbps=speed))
-    nodes = sorted(patient.dev.glob("apex_*"))
-    found += [
-        EdgeTpu("pci", folder.name, nodes.pop(0) if nodes else None)
-        for folder in sorted(patient.sys.glob("bus/pci/devices/*"))
-        if (text_of(folder / "vendor"), text_of(folder / "device")) == ON_PCI
-    ]
-    return found
+    return devices.find_edge_tpus(devices.Machine(sys=patient.sys, dev=patient.dev))
 
 
 def edgetpu_library(patient: Patient) -> Path | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.config.labels import read_labels
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
+from edge.doctor.cpu_build import cpu_build_problems
 from edge.errors import (
     CacheError,
     ConfigError,
@@ -21,7 +23,7 @@ from edge.errors import (
 from edge.supervisor.probing import probe_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edge.config.device import Device
     from edge.config.pipeline import Pipeline
@@ -40,6 +42,8 @@ class LookedThrough:
     """What is no mistake, and yet worth a word."""
     without: list[str]
     """Which pipelines would do without their accelerator for now, and why."""
+    slow: list[str]
+    """What slows down an accelerator that can be used."""
 
 
 def look_through(path: Path, device: Device) -> LookedThrough:
@@ -52,6 +56,7 @@ def look_through(path: Path, device: Device) -> LookedThrough:
     described: list[str] = []
     notes: list[str] = []
     without: list[str] = []
+    slow: list[str] = []
     try:
         access = broker_access(device.mqtt)
     except ConfigError as error:
@@ -61,19 +66,19 @@ def look_through(path: Path, device: Device) -> LookedThrough:
         ends = [certificate.warning(time.time()) for certificate in access.certificates]
         notes = [*access.remarks, *filter(None, ends)]
     found += _missing_folders(device)
-    found += _claimed_twice(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
         for where, title, options in _to_try(name, pipeline):
-            missing = list(_missing_files(options))
+            missing = list(_missing_files(options)) or list(cpu_build_problems(options.model))
             found += [((*place, *where, *field), what) for field, what in missing]
             if missing:
                 continue
-            usable, trouble = _as_it_would_run(options)
+            usable, trouble, remarks = _as_it_would_run(options)
             if usable is None:
                 found.append(((*place, *where, "model", "accelerator"), trouble))
                 continue
+            slow += [f"{title}: {remark}" for remark in remarks]
             if trouble:
                 without.append(f"{title}: {trouble}")
             try:
@@ -83,7 +88,7 @@ def look_through(path: Path, device: Device) -> LookedThrough:
     found += _unknown_labels(device)
     problems = [Problem(document.line_of(place), place, what) for place, what in found]
     told = in_lines(problems, str(path)).splitlines() if problems else []
-    return LookedThrough(told, described, notes, without)
+    return LookedThrough(told, described, notes, without, slow)
 
 
 def _to_try(name: str, pipeline: Pipeline) -> Iterator[tuple[Place, str, Pipeline]]:
@@ -130,43 +135,25 @@ def _missing_files(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
             yield ("model", field), f"{path}: there is no such file"
 
 
-def _claimed_twice(device: Device) -> Iterator[tuple[Place, str]]:
-    """Tell which accelerator two pipelines want, though it serves one process at a time."""
-    taken: dict[str, str] = {}
-    for name, pipeline in device.pipelines.items():
-        accelerator = pipeline.model.accelerator
-        claimed = accelerator.claims() if accelerator is not None else None
-        if accelerator is None or claimed is None:
-            continue
-        first = taken.setdefault(claimed, name)
-        if first != name:
-            place: Place = ("pipelines", name, "model", "accelerator")
-            text = f"{first} has the {accelerator.title} already, and it serves one pipeline: give "
-            text += "each a device of its own, or one pipeline the sources of both"
-            yield place, text
-
-
-def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str]:
+def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str, Sequence[str]]:
     """Return a pipeline with its accelerator where that works now, else on the CPU; and why.
 
-    None where it may not run on the CPU.
+    None where it may not run on the CPU. Last stands what is worth a word where it works.
     """
     model = pipeline.model
     if model.accelerator is None:
-        return pipeline, ""
+        return pipeline, "", ()
     probed = probe_now(model)
     if probed.ok:
         model = model.model_copy(update={"engine": probed.engine})
-        return pipeline.model_copy(update={"model": model}), ""
+        return pipeline.model_copy(update={"model": model}), "", probed.remarks
     if model.fallback == "none":
-        return None, probed.trouble
-    return pipeline.model_copy(update={"model": model.on_cpu()}), probed.trouble
+        return None, probed.trouble, ()
+    return pipeline.model_copy(update={"model": model.on_cpu()}), probed.trouble, ()
 
 
 def _unknown_labels(device: Device) -> Iterator[tuple[Place, str]]:
     """Tell which of the labels to watch for no prediction can have."""
-    from edge.worker.prepare import read_labels
-
     for index, watched in enumerate(device.home_assistant.occupancy):
         try:
             labels = read_labels(device.pipelines[watched.pipeline].model.labels)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from edge import __version__
 from edge.bundled_files import bundled
 from edge.config.mqtt import embedded_port
-from edge.plugins import options_of
-from edge.sources.base import SourceOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +72,7 @@ def _mqtt(survey: Survey) -> list[str]:
     if broker is None:
         lines = [
             _line("  broker: embedded", "a broker inside the daemon, for this machine alone"),
-            "  # broker: mqtt://192.168.1.10             # another: none was found",
+            _line("  # broker: mqtt://192.168.1.10", "another, of which none was found"),
         ]
     else:
         lines = [_line(f"  broker: {scalar(broker.url)}", _how_it_received_us(broker))]
@@ -118,11 +116,11 @@ def _source(survey: Survey, model: ModelFacts, *, device: str, of_the_demo: bool
             "      type: mqtt",
             f"      topic: {scalar(f'frames/{device}')}",
         ]
-    usable = [each for each in survey.cameras if _usable(each)]
+    usable = [each for each in survey.cameras if not each.trouble]
     others = [each for each in survey.cameras if each not in usable[:1]]
     lines = _camera(usable[0]) if usable else _no_camera(of_the_demo=of_the_demo)
     for each in others:
-        kind = "picamera, which needs python3-picamera2" if each.kind == "ribbon" else "camera"
+        kind = "picamera" if each.kind == "ribbon" else "camera"
         why = f" ({each.trouble})" if each.trouble else ""
         lines.insert(
             0, f"    # There is also {each.path}: {_one_line(each.name)}{why}, `type: {kind}`."
@@ -131,18 +129,6 @@ def _source(survey: Survey, model: ModelFacts, *, device: str, of_the_demo: bool
         shown = ", ".join(map(str, survey.ports))
         lines.insert(0, f"    # Serial ports that are there: {shown}")
     return lines
-
-
-def _usable(camera: Camera) -> bool:
-    """Whether a source of ours opens it as this installation is."""
-    if camera.trouble:
-        return False
-    if camera.kind == "v4l2":
-        return True
-    import importlib.util
-
-    kinds = options_of("edge.sources", SourceOptions)
-    return "picamera" in kinds and importlib.util.find_spec("picamera2") is not None
 
 
 def _camera(camera: Camera) -> list[str]:
@@ -213,7 +199,7 @@ def _digits() -> Path:
 
 def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool) -> list[str]:
     about = (
-        "reads handwritten digits: put your own model here"
+        "reads handwritten digits; put your own model here"
         if of_the_demo
         else f"its output is {model.outputs}"
     )
@@ -221,7 +207,7 @@ def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool
     if model.labels is not None:
         lines.append(f"      labels: {scalar(_short(model.labels, folder))}")
     elif model.decoder.type == "classification":
-        lines.append("      # labels: labels.txt               # names of the classes, one a line")
+        lines.append(_line("      # labels: labels.txt", "names of the classes, one a line"))
     installed = ", ".join(f"{name} {version}" for name, version in survey.engines.items())
     lines.append(
         _line("      engine: auto", f"installed: {installed}; `edge tune` finds the fastest")
@@ -247,7 +233,7 @@ def _accelerator(survey: Survey, model: ModelFacts, *, folder: Path) -> list[str
             return [*lines, _line(f"      cpu_path: {path}", "what runs while it cannot be used")]
         return [
             *lines,
-            "      # cpu_path: model.tflite            # the same for the CPU, as a fallback",
+            _line("      # cpu_path: model.tflite", "the same for the CPU, as a fallback"),
         ]
     if there:
         return [
@@ -256,7 +242,7 @@ def _accelerator(survey: Survey, model: ModelFacts, *, folder: Path) -> list[str
             "      # accelerator: edgetpu",
             f"      # cpu_path: {_short(model.path, folder)}",
         ]
-    return ["      # accelerator: edgetpu             # a Coral Edge TPU; none is plugged in"]
+    return [_line("      # accelerator: edgetpu", "a Coral Edge TPU; none is plugged in")]
 
 
 def _decode(model: ModelFacts) -> list[str]:

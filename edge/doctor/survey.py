@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.config.mqtt import DEFAULT_PORT, TLS_PORT, broker_place, parse_broker
-from edge.doctor.accelerators import EdgeTpu, edgetpu_library, find_edge_tpus
+from edge.doctor.accelerators import edgetpu_library, find_edge_tpus
 from edge.doctor.cameras import Camera, find_cameras
 from edge.doctor.checks.serial_ports import find_ports
 from edge.doctor.reach import Reached, reach
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from edge.accelerators.coral.devices import EdgeTpu
     from edge.doctor.patient import Patient
 
 USUAL_HOSTS = ("127.0.0.1", "homeassistant.local")

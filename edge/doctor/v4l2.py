@@ -15,14 +15,14 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge.sources.v4l2 import capability
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0, 2, 74, 75
+ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 2, 74, 75
 READ, WRITE = 2, 1  # directions in a request's number, asm-generic/ioctl.h
 CAPTURE, CAPTURE_MPLANE = 1, 9  # kinds of buffers
-CAN_CAPTURE, CAN_CAPTURE_MPLANE, CAN_M2M = 0x1, 0x1000, 0x8000 | 0x4000
-DEVICE_CAPS = 0x80000000  # whether the driver tells what this node can, not the whole device
 DISCRETE = 1
 MOST = 64  # formats, sizes, rates: no driver has more, and one that never ends must not hang us
 
@@ -62,17 +62,12 @@ def ask_node(path: str) -> Node:
     """Ask one node. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        told = _ioctl(descriptor, QUERYCAP, READ, bytearray(104))
-        driver, card, bus = (_text(told[a:b]) for a, b in ((0, 16), (16, 48), (48, 80)))
-        _version, whole, here = struct.unpack_from("=3I", told, 80)
-        can = here if whole & DEVICE_CAPS else whole
-        planes = bool(can & CAN_CAPTURE_MPLANE)
-        captures = bool(can & CAN_CAPTURE or planes) and not can & CAN_M2M
-        kind = CAPTURE_MPLANE if planes else CAPTURE
-        formats = tuple(_formats(descriptor, kind)) if captures else ()
+        told = capability(descriptor)
+        kind = CAPTURE_MPLANE if told.planes else CAPTURE
+        formats = tuple(_formats(descriptor, kind)) if told.captures else ()
     finally:
         os.close(descriptor)
-    return Node(driver, card, bus, captures, formats)
+    return Node(told.driver, told.card, told.bus, told.captures, formats)
 
 
 def _formats(descriptor: int, kind: int) -> Iterator[Format]:
@@ -129,10 +124,6 @@ def _ioctl(descriptor: int, number: int, direction: int, data: bytearray) -> byt
     request = direction << 30 | len(data) << 16 | ord("V") << 8 | number
     fcntl.ioctl(descriptor, request, data)
     return data
-
-
-def _text(data: bytearray) -> str:
-    return data.split(b"\0")[0].decode("utf-8", "replace")
 
 
 def main() -> None:

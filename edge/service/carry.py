@@ -60,6 +60,9 @@ def carry(config: Path, document: Document, place: Place) -> Carried:
         kind = _kind(spot, document)
         if CREDENTIALS in document.variables.get(spot, ()):
             carried.credentials.append(Path(value).name)
+            if not Path(value).is_file():
+                text = f"there is no such credential: put it into {value}, mode 600"
+                problems.append(Problem(document.line_of(spot), spot, text))
             continue
         path = Path(os.path.normpath(folder / Path(value).expanduser()))
         try:
@@ -97,13 +100,19 @@ def _paths(document: Document) -> Iterator[tuple[Spot, str]]:
         for spot, value, choices in leaves((), document.data, [(Device, [])])
         if isinstance(value, str) and any(kind is Path for kind, _ in choices)
     }
-    for spot in document.lines:  # and those that are paths only where they look like one
+    for spot in document.lines:
         value = document.at(spot)
-        film = spot[-1:] == ("path",) and "pipelines" in spot[:1]
-        library = spot[-2:] == ("accelerator", "library")
-        if isinstance(value, str) and "/" in value and "://" not in value and (film or library):
+        if isinstance(value, str) and _is_path_by_its_look(spot, value):
             found.setdefault(spot, value)
     yield from found.items()
+
+
+def _is_path_by_its_look(spot: Spot, value: str) -> bool:
+    """Whether a text is a path that is not typed as one: it may be a URL, or a library's name."""
+    if spot[-2:] == ("accelerator", "library"):
+        return "/" in value
+    film = spot[:1] == ("pipelines",) and spot[-1] == "path" and "://" not in value
+    return film or spot[-2:] == ("model", "golden")
 
 
 def _kind(spot: Spot, document: Document) -> Kind:

@@ -104,7 +104,7 @@ class Camera(Source):
                 "(`sudo usermod -aG video USER`) and log in again"
             )
         device = v4l2.query(self._node)
-        if device is not None and device.driver in v4l2.SENSOR_DRIVERS | v4l2.ISP_DRIVERS:
+        if device is not None and device.driver in v4l2.RIBBON + v4l2.PROCESSORS:
             raise SourceError(f"{self._node}: {_for_libcamera(device)}")
         capture = cv2.VideoCapture(str(self._node), cv2.CAP_V4L2)
         if not capture.isOpened():
@@ -205,7 +205,7 @@ def first_camera(dev: Path = v4l2.DEV) -> Path:
         if device.camera:
             return node
     for node, device in found.items():
-        if device.driver in v4l2.SENSOR_DRIVERS:
+        if device.driver in v4l2.RIBBON:
             raise SourceError(f"there is no camera on USB, and {node} {_for_libcamera(device)}")
     raise SourceError(f"there is no camera: {dev}/video* holds none; `ls /dev/v4l/by-id` lists")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BUFFERS = 6  # one with us, one waiting for us, the others under way
 SILENT_S = 5.0  # and three frames: so long without one is no camera
+SMALLEST = 64  # pixels a side: the ISP of the Pis before the 5 makes nothing smaller
 NAP_S = 0.2  # how long `stop` may go unheard
 DEV = Path("/dev")
 TUNING = "LIBCAMERA_RPI_TUNING_FILE"
@@ -34,7 +35,7 @@ INSTALL = (
     "distribution's Python with --system-site-packages"
 )
 
-Side = Annotated[int, Field(ge=16, le=8192)]
+Side = Annotated[int, Field(ge=SMALLEST, le=8192)]
 Control = bool | int | float | str | list[float]
 
 
@@ -94,10 +95,15 @@ def present() -> bool:
     if importlib.util.find_spec("picamera2") is None:
         return False
     try:
-        cameras = _picamera2().Picamera2.global_camera_info()
+        return bool(models())
     except SourceError:
         return False
-    return any("/usb" not in camera["Id"] for camera in cameras)
+
+
+def models() -> list[str]:
+    """Return the models of the cameras that are not on USB: imx708. Raises SourceError."""
+    cameras = _picamera2().Picamera2.global_camera_info()
+    return [camera["Model"] for camera in cameras if "/usb" not in camera["Id"]]
 
 
 class Picamera(Source):
@@ -132,8 +138,7 @@ class Picamera(Source):
             os.environ[TUNING] = str(options.tuning)  # read when libcamera looks for cameras
         with self._said_plainly():
             number = self._find(picamera2.Picamera2.global_camera_info())
-            camera = picamera2.Picamera2(number, tuning=os.environ.get(TUNING))
-            self._camera = camera
+            camera = self._camera = _camera(picamera2.Picamera2, number)
             self._size = self._size_wanted()
             configuration = camera.create_video_configuration(
                 # In the order of their bytes libcamera's RGB888 is blue, green, red.
@@ -173,9 +178,9 @@ class Picamera(Source):
         raise SourceError(f"there is no camera {wanted}; libcamera finds {', '.join(found)}")
 
     def _size_wanted(self) -> tuple[int, int]:
-        """Return the least even width and height that the model can do with."""
+        """Return the least even width and height that the model, and the ISP, can do with."""
         width, height = self._options.width, self._options.height
-        scale = self.scaling(width, height)
+        scale = max(self.scaling(width, height), SMALLEST / min(width, height))
         return _even(width * scale), _even(height * scale)
 
     def _controls(self, known: dict[str, Any], controls: Any) -> dict[str, Any]:
@@ -191,9 +196,11 @@ class Picamera(Source):
                 )
             found[name] = tuple(value) if isinstance(value, list) else value
             if isinstance(value, str):
-                enumeration = f"{name}Enum"
-                of_it = getattr(controls, enumeration, None) or getattr(controls.draft, enumeration)
-                found[name] = getattr(of_it, value)
+                draft = getattr(controls.draft, f"{name}Enum", None)
+                names = getattr(controls, f"{name}Enum", draft)
+                if not hasattr(names, value):
+                    raise SourceError(f"{self._who}: {name} knows no value called {value}")
+                found[name] = getattr(names, value)
         return found
 
     def _take(self, request: Any) -> None:
@@ -227,7 +234,7 @@ class Picamera(Source):
             self._grabbed, self._newest = self._newest, None
         arrived_ns = time.monotonic_ns()
         metadata = self._grabbed.get_metadata()
-        sensed_ns = on_monotonic(metadata["SensorTimestamp"], now_ns=arrived_ns)
+        sensed_ns = on_monotonic(metadata.get("SensorTimestamp", arrived_ns), now_ns=arrived_ns)
         gap = self._stalls.gap(sensed_ns)
         self._rhythm.take(sensed_ns, arrived_ns=arrived_ns)
         self.lost += gap
@@ -289,9 +296,25 @@ class Picamera(Source):
             raise SourceError(f"{self._who}: cannot be started: {said}") from error
 
 
+def _camera(kind: Any, number: int) -> Any:
+    """Return an open Picamera2.
+
+    One that cannot be opened keeps two files open, which its own close() forgets: try by try.
+    """
+    camera = kind.__new__(kind)
+    try:
+        camera.__init__(number, tuning=os.environ.get(TUNING))
+    except Exception:
+        with contextlib.suppress(AttributeError, OSError):
+            camera.notifymeread.close()
+            os.close(camera.notifyme_w)
+        raise
+    return camera
+
+
 def _even(length: float) -> int:
-    """Return the even number next to a length, and never 0."""
-    return max(2 * math.floor(length / 2 + 0.5), 2)
+    """Return the even number next to a length."""
+    return 2 * math.floor(length / 2 + 0.5)
 
 
 def on_monotonic(stamp_ns: int, *, now_ns: int) -> int:

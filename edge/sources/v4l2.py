@@ -1,4 +1,4 @@
-"""Which V4L2 devices there are, and which of them only libcamera can make pictures with."""
+"""What V4L2 devices are, and which of them only libcamera can make pictures with."""
 
 from __future__ import annotations
 
@@ -9,47 +9,63 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-# <linux/videodev2.h>: struct v4l2_capability, and VIDIOC_QUERYCAP = _IOR('V', 0, of that size).
-CAPABILITY = struct.Struct("16s32s32sIII12x")
-VIDIOC_QUERYCAP = 0x80000000 | CAPABILITY.size << 16 | ord("V") << 8
-DEVICE_CAPS = 0x80000000  # the capabilities of this node are told apart from the whole device's
-VIDEO_CAPTURE = 0x00000001 | 0x00001000  # on one plane, or on several
+# Linux, include/uapi/linux/videodev2.h: `struct v4l2_capability`, VIDIOC_QUERYCAP, its flags.
+CAPABILITY = struct.Struct("=16s32s32s3I12x")
+QUERYCAP = 0x80000000 | CAPABILITY.size << 16 | ord("V") << 8
+CAN_CAPTURE, CAN_CAPTURE_MPLANE, CAN_M2M = 0x1, 0x1000, 0x8000 | 0x4000
+DEVICE_CAPS = 0x80000000  # whether the driver tells what this node can, not the whole device
 DEV = Path("/dev")
 
-SENSOR_DRIVERS = frozenset({"unicam", "bcm2835-unicam", "rp1-cfe"})
-"""Of the Raspberry Pi's camera ports: a Pi 5 has rp1-cfe, those before it unicam."""
-ISP_DRIVERS = frozenset({"bcm2835-isp", "pispbe"})
-"""Of what makes pictures of a sensor's data, by libcamera's orders."""
+RIBBON = ("unicam", "bcm2835-unicam", "rp1-cfe")
+"""Drivers of a Raspberry Pi's camera port (unicam to the Pi 4, rp1-cfe on the Pi 5): what their
+nodes give is raw from the sensor, and only libcamera makes pictures of it."""
+PROCESSORS = ("bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec", "rpivid")
+"""Of nodes that are no cameras: codecs and image processors that libcamera and FFmpeg use."""
 
 
 class Device(NamedTuple):
-    """What a device says of itself."""
+    """What a node says of itself."""
 
     driver: str
     card: str
+    bus: str
     captures: bool
-    """Whether it gives pictures, of whatever kind."""
+    """Whether it gives pictures by itself: not only metadata, and no codec or scaler."""
+    planes: bool
+    """Whether it gives them on several planes."""
 
     @property
     def camera(self) -> bool:
-        """Whether it gives pictures that are of use without libcamera."""
-        return self.captures and self.driver not in SENSOR_DRIVERS | ISP_DRIVERS
+        """Whether its pictures are of use without libcamera."""
+        return self.captures and self.driver not in RIBBON + PROCESSORS
+
+
+def capability(descriptor: int) -> Device:
+    """Return what an open node says of itself. Raises OSError."""
+    told = bytearray(CAPABILITY.size)
+    fcntl.ioctl(descriptor, QUERYCAP, told)
+    driver, card, bus, _version, whole, here = CAPABILITY.unpack(told)
+    can = here if whole & DEVICE_CAPS else whole
+    planes = bool(can & CAN_CAPTURE_MPLANE)
+    captures = bool(can & CAN_CAPTURE or planes) and not can & CAN_M2M
+    return Device(text(driver), text(card), text(bus), captures, planes)
+
+
+def text(field: bytes) -> str:
+    """Return the text in a field of fixed length."""
+    return field.split(b"\0")[0].decode("utf-8", "replace")
 
 
 def query(node: Path) -> Device | None:
     """Return what a device node says of itself; None where it is none of V4L2, or does not say."""
-    buffer = bytearray(CAPABILITY.size)
     try:
-        file = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            fcntl.ioctl(file, VIDIOC_QUERYCAP, buffer)
+            return capability(descriptor)
         finally:
-            os.close(file)
+            os.close(descriptor)
     except OSError:
         return None
-    driver, card, _bus, _version, whole, own = CAPABILITY.unpack(buffer)
-    capabilities = own if whole & DEVICE_CAPS else whole
-    return Device(_text(driver), _text(card), bool(capabilities & VIDEO_CAPTURE))
 
 
 def devices(dev: Path = DEV) -> dict[Path, Device]:
@@ -58,7 +74,3 @@ def devices(dev: Path = DEV) -> dict[Path, Device]:
     nodes = sorted((int(match[1]), node) for match, node in numbered if match)
     found = {node: query(node) for _, node in nodes}
     return {node: device for node, device in found.items() if device is not None}
-
-
-def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -38,9 +38,9 @@ class Restarts:
         pause_s = self._pause_s(self._path)
         self._note(self._path)
         if pause_s:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS_THE_WAIT)
             times = f"{self._bad_ends} times in a row"
             notify(f"STATUS=ended badly {times}: begins again {pause_s:g} s after the last end")
-            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS_THE_WAIT)
             came = signal.sigtimedwait(ENDS_THE_WAIT, pause_s)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS_THE_WAIT)
             if came is not None and came.si_signo != signal.SIGHUP:

@@ -44,7 +44,13 @@ def missing() -> str:
         return "only root can boot a container"
     tools = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap"}
     absent = [package for tool, package in tools.items() if not shutil.which(tool)]
-    return f"no container can be booted: sudo apt install {' '.join(absent)}" if absent else ""
+    if absent:
+        return f"no container can be booted: sudo apt install {' '.join(absent)}"
+    try:
+        _do(["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "true"])
+    except AssertionError:  # as in most containers
+        return "this root has no right to namespaces of its own, so no container can be booted"
+    return ""
 
 
 def pristine_root() -> Path:

@@ -6,8 +6,10 @@ import json
 import shutil
 import time
 from collections import defaultdict
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from proxy import Proxy
@@ -44,6 +46,12 @@ def test_a_killed_supervisor_is_back_at_once(
     assert service.shown("NRestarts") == "1"
 
 
+def begins_again_for_the(time: int, shown: str) -> bool:
+    """Whether systemd has started it so many times anew, and it has come as far as to count."""
+    counted = "ActiveState=active\n" in shown or "in a row" in shown
+    return f"NRestarts={time}\n" in shown and counted
+
+
 def test_one_that_is_killed_again_and_again_waits_a_little_longer_each_time(
     service: Service,
 ) -> None:
@@ -51,10 +59,7 @@ def test_one_that_is_killed_again_and_again_waits_a_little_longer_each_time(
         service.container.run(f"kill -9 {service.pid}")
         service.container.wait_for(
             f"systemctl show {service.unit}",
-            lambda shown, killed=killed: (
-                f"NRestarts={killed + 1}\n" in shown
-                and ("ActiveState=active\n" in shown or "in a row" in shown)
-            ),
+            partial(begins_again_for_the, killed + 1),
         )
     service.container.wait_for(
         f"systemctl status {service.unit}", lambda status: "2 times in a row" in status
@@ -104,6 +109,11 @@ def test_a_supervisor_that_hangs_is_restarted_by_the_watchdog(
     assert "Watchdog timeout" in service.container.run(f"journalctl -u {service.unit} -n 50")
 
 
+def is_result(boot: str, sequence: int, payload: dict[str, Any]) -> bool:
+    """Whether a payload is this result."""
+    return (payload["boot"], payload["sequence"]) == (boot, sequence)
+
+
 def test_nothing_accepted_is_lost_when_the_daemon_is_killed_while_the_link_is_dead(
     service: Service, listener: Listener, broker: Mosquitto
 ) -> None:
@@ -122,11 +132,7 @@ def test_nothing_accepted_is_lost_when_the_daemon_is_killed_while_the_link_is_de
             accepted[result["boot"], result["pipeline"]].add(result["sequence"])
         link.stall(0)
         for (boot, pipeline), sequences in accepted.items():
-            last = (boot, max(sequences))
-            listener.wait_for(
-                f"/{pipeline}/predictions",
-                lambda each, last=last: (each["boot"], each["sequence"]) == last,
-            )
+            listener.wait_for(f"/{pipeline}/predictions", partial(is_result, boot, max(sequences)))
             heard = {e["sequence"] for e in results(listener, pipeline) if e["boot"] == boot}
             assert sequences <= heard
 
@@ -199,22 +205,19 @@ def moved(service: Service) -> Iterator[Callable[[int], None]]:
     service.container.run(f"rm {drop_in}; systemctl daemon-reload")
 
 
+def is_off_by(seconds: int, payload: dict[str, Any]) -> bool:
+    """Whether a result's wall clock goes so many seconds before ours."""
+    captured_at = datetime.fromisoformat(payload["captured_at"].replace("Z", "+00:00"))
+    return abs(captured_at.timestamp() - time.time() - seconds) < DAY_S / 24
+
+
 def test_a_clock_that_is_set_makes_no_latency(
     service: Service, listener: Listener, moved: Callable[[int], None]
 ) -> None:
-    today = listener.wait_for("/digits/predictions")
-    boot = today["boot"]
+    boots = set()
     for seconds in (DAY_S, -DAY_S):
         moved(seconds)
-        later = seconds > 0
-        listener.wait_for(
-            "/digits/predictions",
-            lambda each, later=later: (
-                each["boot"] == boot
-                and (each["captured_at"] > today["captured_at"][:11] + "99") == later
-                and each["captured_at"][:10] != today["captured_at"][:10]
-            ),
-        )
+        boots.add(listener.wait_for("/digits/predictions", partial(is_off_by, seconds))["boot"])
         since = len(listener.of("/digits/metrics"))
         listener.wait_for_many("/digits/metrics", since + 2)
     metrics = listener.of("/digits/metrics")
@@ -222,5 +225,5 @@ def test_a_clock_that_is_set_makes_no_latency(
     assert max(each["acknowledged_ms"]["max"] or 0 for each in metrics) < LONGEST_MS
     latencies = [each["latency_ms"]["total"] for each in results(listener)]
     assert 0 <= min(latencies) <= max(latencies) < LONGEST_MS
-    assert {each["boot"] for each in results(listener)} == {boot}
+    assert len(boots) == 1
     assert service.journal("EDGE_EVENT=worker_died") == ""

@@ -15,6 +15,7 @@ from edge.doctor.checks.memory import Memory
 from edge.doctor.checks.state import State
 from edge.doctor.mounts import in_memory, mount_of, mounts_in
 from edge.doctor.patient import Patient
+from edge.supervisor.sensors import Reading
 
 if TYPE_CHECKING:
     from edge.doctor.finding import Check, Finding
@@ -93,7 +94,7 @@ def test_a_cool_pi_that_nothing_holds_back(tmp_path: Path) -> None:
     pi_4(tmp_path)
     temperature, throttling = looked(thermal.Thermal(), tmp_path)
     assert (temperature.level, temperature.says) == ("ok", "48 °C, it slows down at 80")
-    assert (throttling.level, throttling.says) == ("ok", "none since boot")
+    assert (throttling.level, throttling.says) == ("ok", "none of late")
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,37 @@ def test_a_trip_point_below_80_degrees_counts(tmp_path: Path) -> None:
         (0x80008, "problem", "at this moment: soft temperature limit", "heat sink"),
     ],
 )
-def test_the_firmwares_bits(bits: int, level: str, words: str, cure: str | None) -> None:
-    finding = thermal.judge_throttling(bits)
+def test_the_firmwares_bits_by_vcgencmd(
+    bits: int, level: str, words: str, cure: str | None
+) -> None:
+    finding = thermal.judge_throttling(Reading(None, (), ()), bits)
     assert (finding.level, finding.says) == (level, words)
     assert cure is None or cure in (finding.cure or "")
+
+
+@pytest.mark.parametrize(
+    ("bits", "alarm", "level", "words"),
+    [
+        ("50000", "0", "warning", "of late there was: under-voltage, throttled"),
+        ("4", "0", "problem", "at this moment: throttled"),
+        ("0", "1", "problem", "at this moment: under-voltage"),
+    ],
+)
+def test_the_kernels_word_where_there_is_no_vcgencmd(
+    bits: str, alarm: str, level: str, words: str, tmp_path: Path
+) -> None:
+    pi_4(tmp_path)
+    hwmon = "sys/class/hwmon/hwmon1"
+    lay_out(
+        tmp_path,
+        {
+            "sys/devices/platform/soc/soc:firmware/get_throttled": f"{bits}\n",
+            f"{hwmon}/name": "rpi_volt\n",
+            f"{hwmon}/in0_lcrit_alarm": f"{alarm}\n",
+        },
+    )
+    _, throttling = looked(thermal.Thermal(), tmp_path)
+    assert (throttling.level, throttling.says) == (level, words)
 
 
 def test_a_machine_that_tells_no_temperature_is_no_warning(tmp_path: Path) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge.accelerators.coral.combinations import ADVISED, how_to_install
+from edge.accelerators.coral.devices import USB_2_MBPS
 from edge.bundled_files import bundled
 from edge.config.model import Model
-from edge.doctor.accelerators import EdgeTpu, edgetpu_library, edgetpu_package, find_edge_tpus
+from edge.doctor.accelerators import edgetpu_library, edgetpu_package, find_edge_tpus
 from edge.doctor.finding import Check, Finding, ok, problem, warning
+from edge.engines.choose import installed
 from edge.supervisor.probing import LIMIT_S, probe_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge.accelerators.coral.devices import EdgeTpu
     from edge.doctor.patient import Patient
 
-USB_2_MBPS = 480
 DRIVER = "install the driver gasket-dkms: see Accelerators in the README"
-LIBRARY_IS_MISSING = "install libedgetpu: see Accelerators in the README for which one"
+WHICH = "see Accelerators in the README: which library goes with which engine"
 
 
 class Accelerators(Check):
@@ -34,7 +37,8 @@ class Accelerators(Check):
         for device in devices:
             yield _told(device)
         if devices and library is None:
-            yield problem("libedgetpu", "is not installed", LIBRARY_IS_MISSING)
+            engine = next(iter(installed()), next(iter(ADVISED)))
+            yield problem("libedgetpu", "is not installed", how_to_install(engine))
         elif library is not None:
             says = f"{package or 'of unknown origin'} at {library}"
             yield ok("libedgetpu", says, file=str(library), package=package)
@@ -69,10 +73,11 @@ def _wanted(patient: Patient) -> bool:
 
 
 def _tried() -> Finding:
-    """Try a device that no pipeline asks for. The CPU runs all of the bundled model."""
+    """Try to open a device that no pipeline asks for; no model for it is bundled."""
     model = bundled("models/digits/digits.tflite")
-    probed = probe_now(Model.model_validate({"path": model, "accelerator": "edgetpu"}))
+    wanted = Model.model_validate({"path": model, "accelerator": "edgetpu"})
+    probed = probe_now(wanted, with_model=False)
     facts = {"engine": probed.engine, "cause": probed.cause, "seconds": probed.seconds}
     if probed.ok:
-        return ok("accelerator", f"{probed.engine} can use the Edge TPU", **facts)
-    return problem("accelerator", probed.trouble, LIBRARY_IS_MISSING, **facts)
+        return ok("accelerator", f"{probed.engine} can open the Edge TPU", **facts)
+    return problem("accelerator", probed.trouble, WHICH, **facts)

@@ -38,6 +38,8 @@ class Configuration(Check):
         for trouble in found.without:
             says = f"{trouble}; it runs on the CPU until then"
             yield warning("accelerator", says, "see Accelerators in the README")
+        for remark in found.slow:
+            yield warning("accelerator", remark, "see Accelerators in the README")
         if not found.problems:
             pipelines = patient.device.pipelines
             says = f"{patient.config}: ok, device {patient.device.device}, "

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edge.doctor.patient import Patient
 
+OPENCV = "opencv-python-headless"  # as Debian packs it pip does not see it: it has its own check
 AT_LEAST = re.compile(r"^([A-Za-z0-9_.-]+)\s*(?:>=\s*([0-9.]+))?$")
 
 
@@ -37,7 +38,9 @@ class Dependencies(Check):
         # What differs from machine to machine (it has a marker) is other checks' business.
         for each in filter(None, map(AT_LEAST.match, asked)):
             name, least = each[1], each[2]
-            found[name] = version_of(name) or by_another_name(name)
+            if name == OPENCV:
+                continue
+            found[name] = version_of(name)
             if found[name] is None or numbers(found[name] or "") < numbers(least or ""):
                 wanting.append((name, least))
         if wanting:
@@ -51,12 +54,3 @@ class Dependencies(Check):
             yield problem("packages", says, cure, versions=found)
         else:
             yield ok("packages", f"all {len(found)} are there and new enough", versions=found)
-
-
-def by_another_name(distribution: str) -> str | None:
-    """Return the version of the same library as the distribution packs it."""
-    others = {
-        "opencv-python-headless": ("opencv", "opencv-python", "opencv-contrib-python-headless")
-    }
-    versions = (version_of(name) for name in others.get(distribution, ()))
-    return next(filter(None, versions), None)

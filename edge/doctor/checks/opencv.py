@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from edge.doctor.aside import ask
@@ -52,7 +53,7 @@ class OpenCv(Check):
         if len(both) > 1:
             says += f"; {' and '.join(both)} overwrite one another's files"
             others = " ".join(each.split()[0] for each in both)
-            cure = f"{pip_install('--force-reinstall', HEADLESS)} after `pip uninstall {others}`"
+            cure = f"{sys.executable} -m pip uninstall -y {others} && {pip_install(HEADLESS)}"
             yield warning("OpenCV", says, cure, **found)
         elif "v4l2" not in able:
             says += ": no camera can be opened with it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.doctor.aside import output_of
 from edge.doctor.finding import Check, Finding, ok, problem, warning
 from edge.doctor.patient import number_of, text_of
-from edge.supervisor.sensors import THROTTLED, Sensors
+from edge.supervisor import vcgencmd
+from edge.supervisor.sensors import HAPPENED, THROTTLED, UNDER_VOLTAGE, Reading, Sensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ SLOWING = ("passive", "hot", "critical")  # kinds of trip points (Linux, thermal
 MARGIN_C = 5.0
 COOL = "give it air, a heat sink or a fan"
 POWER = "take the power supply that was made for this board, and a short cable"
-SINCE_BOOT = 16  # the bits of `get_throttled` come twice: now, and since boot
 
 
 class Thermal(Check):
@@ -30,14 +29,15 @@ class Thermal(Check):
 
     def look(self, patient: Patient) -> Iterator[Finding]:
         """Read thermal zones and the Raspberry Pi firmware's own word."""
-        yield _temperature(patient)
-        bits = _throttled(patient)
-        if bits is not None:
-            yield judge_throttling(bits)
+        reading = Sensors(patient.sys).read()
+        yield _temperature(patient, reading.temperature_c)
+        program = vcgencmd.find()
+        bits = vcgencmd.get_throttled(program) if program is not None else None
+        if bits is not None or reading.happened is not None or reading.under_voltage is not None:
+            yield judge_throttling(reading, bits)
 
 
-def _temperature(patient: Patient) -> Finding:
-    degrees = Sensors(patient.sys).read().temperature_c
+def _temperature(patient: Patient, degrees: float | None) -> Finding:
     if degrees is None:
         return ok("temperature", "this machine does not tell it", temperature_c=None)
     limit = _slows_at(patient)
@@ -60,29 +60,25 @@ def _slows_at(patient: Patient) -> float:
     return min(found)
 
 
-def _throttled(patient: Patient) -> int | None:
-    """Return the firmware's bits; None where this is no Raspberry Pi, or it does not tell."""
-    for path in sorted(patient.sys.glob("devices/platform/soc*/*firmware/get_throttled")):
-        if (bits := number_of(path, base=16)) is not None:
-            return bits
-    if "Raspberry Pi" not in text_of(patient.proc / "device-tree/model"):
-        return None
-    told = output_of("vcgencmd", "get_throttled") or ""  # throttled=0x50000
-    try:
-        return int(told.strip().removeprefix("throttled="), 16)
-    except ValueError:
-        return None
+def judge_throttling(reading: Reading, bits: int | None) -> Finding:
+    """Return the finding on what the kernel tells now, and on `vcgencmd get_throttled`.
 
-
-def judge_throttling(bits: int) -> Finding:
-    """Return the finding on the bits of the firmware's `get_throttled`."""
-    now = [word for bit, word in THROTTLED.items() if bits >> bit & 1]
-    since_boot = [word for bit, word in THROTTLED.items() if bits >> bit >> SINCE_BOOT & 1]
-    facts = {"bits": f"{bits:#x}", "now": now, "since_boot": since_boot}
-    told = now or since_boot
+    The program knows what has happened since boot; sysfs only what has in the last seconds.
+    """
+    now = list(reading.throttled)
+    if bits is not None:
+        now = [word for bit, word in THROTTLED.items() if bits >> bit & 1]
+    if reading.under_voltage and UNDER_VOLTAGE not in now:
+        now.insert(0, UNDER_VOLTAGE)
+    before = list(reading.happened or ())
+    if bits is not None:
+        before = [word for bit, word in THROTTLED.items() if bits >> bit >> HAPPENED & 1]
+    facts = {"now": now, "happened": before, "bits": None if bits is None else f"{bits:#x}"}
+    told = now or before
+    span = "of late" if bits is None else "since boot"
     if not told:
-        return ok("throttling", "none since boot", **facts)
-    cure = POWER if "under-voltage" in told else COOL
+        return ok("throttling", f"none {span}", **facts)
+    cure = POWER if UNDER_VOLTAGE in told else COOL
     if now:
         return problem("throttling", f"at this moment: {', '.join(now)}", cure, **facts)
-    return warning("throttling", f"since boot there was: {', '.join(since_boot)}", cure, **facts)
+    return warning("throttling", f"{span} there was: {', '.join(before)}", cure, **facts)

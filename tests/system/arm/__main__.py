@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -10,8 +11,6 @@ from system.arm.root import system
 from system.arm.system import Failed
 from system.arm.targets import TARGETS, Target
 from system.container import ROOTS
-
-TAIL_LINES = 40
 
 
 def main() -> int:
@@ -27,6 +26,8 @@ def main() -> int:
     if why := emulation.missing():
         print(f"test-arm is skipped: {why}", flush=True)
         return int(os.environ.get("CI") == "true")
+    # Ended from outside, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     ended = {target.name: _try(target) for target in TARGETS if target.name in chosen}
     print(*(f"{name}: {how}" for name, how in ended.items()), sep="\n")
     return int(any(how.startswith("FAILED") for how in ended.values()))
@@ -49,7 +50,7 @@ def _try(target: Target) -> str:
                 check(device, target, _say)
                 print(f"   {time.monotonic() - at:.0f} s", flush=True)
     except (Failed, OSError) as error:
-        print("\n".join(str(error).splitlines()[-TAIL_LINES:]), flush=True)
+        _say(str(error))
         return f"FAILED in: {step}; {log} has all of it"
     return f"right, {time.monotonic() - began:.0f} s"
 

@@ -17,7 +17,7 @@ PAGE_BYTES = 16 << 10
 DEMO_S, LEAST_FRAMES, LEAST_ACCURACY = 20, 100, 0.97
 """The model is right in 99 of 100 of these pictures; qemu runs it at the camera's pace or below."""
 
-TOOLS = "pytest pytest-xdist hypothesis jsonschema trustme prometheus-client"
+TOOLS = "pytest pytest-xdist hypothesis jsonschema"  # all have wheels for 32-bit ARM
 UNIT_TESTS = (
     # Where an architecture can tell: numbers and their formats, memory, clocks, processes,
     # pictures, models and engines. What is logic in Python alone is the same on every machine.

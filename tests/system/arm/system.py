@@ -20,6 +20,7 @@ fi
 shift 2
 exec "$@"
 """
+TAIL_LINES = 30
 
 
 class Failed(Exception):  # noqa: N818 - read in `except Failed`
@@ -43,15 +44,21 @@ class System:
         settings, paths = pip_of_the_host()
         self._environment = {**CLEAN_ENVIRONMENT, **settings}
         self._shared = {path: path for path in paths}
+        self.before = ""
+        """Lines of bash that each command begins with."""
 
     def share(self, outside: Path, inside: str) -> None:
-        """Let it see a folder of the host's."""
+        """Let it see a file or folder of the host's."""
         self._shared[outside] = Path(inside)
 
     def path(self, inside: str) -> Path:
         """Return where a file that was written in it lies on the host."""
         written = self._changes / "upper" if self._changes else self._pristine
         return written / inside.lstrip("/")
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Give the environment of its commands a variable."""
+        self._environment[name] = value
 
     def write(self, inside: str, contents: bytes) -> None:
         """Give it a file."""
@@ -63,29 +70,38 @@ class System:
 
         Raises Failed where its exit status is not `status`, or where it takes more than `limit_s`.
         """
-        done = subprocess.run(
+        started = subprocess.Popen(
             [
                 *("unshare", "--mount", "sh", "-ec", INSIDE, "sh"),
                 *(str(self._pristine) if self._changes else "", str(self._changes or "")),
-                *("timeout", "--kill-after=20", f"{limit_s:g}"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2"),
                 *("--console=pipe", "--machine=arm", f"--directory={self._directory}"),
                 *(f"--bind={outside}:{inside}" for outside, inside in self._shared.items()),
                 *(f"--bind-ro={CHECKOUT}:/checkout", "--chdir=/root"),
                 *(f"--setenv={key}={value}" for key, value in self._environment.items()),
-                *("bash", "-c", command),
+                *("bash", "-c", self.before + command),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
         )
-        printed = done.stdout.decode(errors="replace")
+        how = ""
+        try:
+            output, _ = started.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            how = f"did not end within {limit_s:g} s"
+        finally:
+            started.kill()  # systemd-nspawn by then; what runs in it goes with it
+        if how:
+            output, _ = started.communicate()
+        elif started.returncode != status:
+            how = f"ended with {started.returncode}, not {status}"
+        printed = output.decode(errors="replace")
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"$ {command}\n{printed}\n")
-        if done.returncode != status:
-            tail = "\n".join(printed.splitlines()[-30:])
-            raise Failed(f"{command}\nended with {done.returncode}, not {status}:\n{tail}")
+        if how:
+            tail = "\n".join(printed.splitlines()[-TAIL_LINES:])
+            raise Failed(f"{command}\n{how}:\n{tail}")
         return printed
 
 

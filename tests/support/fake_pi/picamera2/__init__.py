@@ -113,6 +113,8 @@ class Picamera2:
             os.environ.pop("LIBCAMERA_RPI_TUNING_FILE", None)
         else:
             os.environ["LIBCAMERA_RPI_TUNING_FILE"] = tuning
+        reading, self.notifyme_w = os.pipe2(os.O_NONBLOCK)
+        self.notifymeread = os.fdopen(reading, "rb")
         self.global_camera_info()[camera_num]
         try:
             if beside(".busy").exists():
@@ -215,3 +217,6 @@ class Picamera2:
             self._ended.set()
             self._thread.join()
             self.started = False
+        if not self.notifymeread.closed:
+            self.notifymeread.close()
+            os.close(self.notifyme_w)
