@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.accelerators.base import AcceleratorOptions
+    from edge.config.model import Model
     from edge.config.pipeline import Pipeline
     from edge.config.problems import Place
 
@@ -30,7 +31,7 @@ def accelerator_problems(pipelines: Mapping[str, Pipeline]) -> Iterator[tuple[Pl
 def _accelerators(pipeline: Pipeline) -> Iterator[tuple[Place, AcceleratorOptions]]:
     """Return the accelerators of a pipeline, with their places in it."""
     rungs = pipeline.ladder.rungs if pipeline.ladder else []
-    models = [((), pipeline.model)]
+    models: list[tuple[Place, Model]] = [((), pipeline.model)]
     models += [(("ladder", "rungs", at), rung.model) for at, rung in enumerate(rungs) if rung.model]
     for place, model in models:
         if model.accelerator is not None:
