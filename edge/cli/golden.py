@@ -23,12 +23,17 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "inputs",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
         help="images, folders of images, .npy arrays or .bin files",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="(default MODEL with .golden.npz for .tflite)"
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="to the file that is there, without inputs: the answers of this machine's engines",
     )
     parser.add_argument(
         "--keep",
@@ -54,12 +59,15 @@ def run(args: argparse.Namespace) -> int:
 
     if not 1 <= args.keep <= MOST_VECTORS:
         raise ConfigError(f"--keep must be from 1 to {MOST_VECTORS}, not {args.keep}")
-    options = _options(args, files_of(args.model, args.inputs))
+    if bool(args.inputs) == args.add:
+        raise ConfigError("name inputs to make a golden file, or --add answers to one")
+    files = files_of(args.model, args.inputs)
+    options = "" if args.add else _options(args, files).model_dump_json()
     out = args.out or args.model.with_name(f"{args.model.stem}.golden.npz")
     made, _ = ask(
         "edge.worker.make_golden",
         args.model,
-        options.model_dump_json(),
+        options,
         args.engine or "",
         str(args.keep),
         str(out),
@@ -69,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
     inputs = f"{made['vectors']} inputs"
     if made["offered"] > made["vectors"]:
         inputs = f"{made['vectors']} of {made['offered']:,} inputs"
-    engines = " and ".join(made["engines"])
+    engines = ", ".join(made["engines"])
     print(f"{out}: {inputs} and the answers of {engines}, {made['size_bytes']:,} bytes")
     if len(made["engines"]) > 1:
-        print(f"the engines' answers are at most {made['apart_steps']:g} steps apart")
+        apart = made["apart_steps"]
+        print(f"they are at most {apart:g} step{'s' * (apart != 1)} apart")
     print(f"in the YAML, beside the model's path: golden: {out}")
     return 0
 

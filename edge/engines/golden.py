@@ -14,8 +14,10 @@ quantization step on many models, and what lies between two right answers is rig
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
+import platform
 import tempfile
 import time
 import zipfile
@@ -32,7 +34,7 @@ from edge.errors import GoldenError, GoldenFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import NoReturn
+    from typing import IO, NoReturn
 
     from numpy.typing import NDArray
 
@@ -59,7 +61,7 @@ class Origin(BaseModel):
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     """Its SHA-256, in hex."""
     engines: list[str] = Field(max_length=MOST_ANSWERS)
-    """What ran it, with their versions, in the order of the answers."""
+    """What ran it, with versions and machines, in the order of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,13 @@ def _differences(engine: Engine, golden: Golden) -> Iterator[Farthest]:
 
 
 def farthest_apart(golden: Golden, outputs: Sequence[TensorSpec]) -> float:
-    """Return how far the first answer is from any other, in steps, at most."""
+    """Return how far any two answers are apart, in steps, at most."""
     worst = 0.0
     for spec, right in zip(outputs, golden.answers, strict=True):
-        for other in right[1:]:
-            for one, of_other in zip(right[0], other, strict=True):
-                away = steps_apart(one, of_other[np.newaxis], _step(spec, right))
+        step = _step(spec, right)
+        for one, other in itertools.combinations(right, 2):
+            for found, of_other in zip(one, other, strict=True):
+                away = steps_apart(found, of_other[np.newaxis], step)
                 worst = max(worst, _farthest(away, spec))
     return worst
 
@@ -205,10 +208,11 @@ def _hints(origin: Origin | None, engine: Engine, digest: str) -> str:
             f"; the file was made with another build of the model ({origin.model}, sha256 "
             f"{origin.digest[:12]}..., not {digest[:12]}...)"
         )
-    if engine.choice.name not in {one.partition(" ")[0] for one in origin.engines}:
+    here = f"{engine.choice.name} {engine.choice.version} on {platform.machine()}"
+    if here not in origin.engines:
         said += (
-            f"; it has the answers of {' and '.join(origin.engines)} alone, and engines differ: "
-            f"`edge golden` adds those of {engine.choice.name} where it is installed"
+            f"; it has the answers of {', '.join(origin.engines)}, and others may round otherwise: "
+            "`edge golden --add` adds theirs, where you trust them"
         )
     return said
 
@@ -231,12 +235,9 @@ def read_golden(path: Path, given: TensorSpec, answered: Sequence[TensorSpec]) -
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
                 _refuse(path, f"has {size:,} bytes, and at most {MOST_BYTES:,} are read")
-            with zipfile.ZipFile(file) as archive:
-                return _Reader(path, archive).read(given, answered)
+            return _Reader(path, file).read(given, answered)
     except OSError as error:
         _refuse(path, f"cannot be read: {error.strerror or error}", error)
-    except zipfile.BadZipFile as error:
-        _refuse(path, "is no .npz file, or is cut off or damaged", error)
 
 
 def _refuse(path: Path, reason: str, error: BaseException | None = None) -> NoReturn:
@@ -246,10 +247,15 @@ def _refuse(path: Path, reason: str, error: BaseException | None = None) -> NoRe
 class _Reader:
     """Reads the arrays of a golden file, each only once it is known to be what is expected."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path = path
-        self._archive = archive
-        self._members = {member.filename: member for member in archive.infolist()}
+        try:
+            self._archive = zipfile.ZipFile(file)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  not of BadZipFile alone: damage has many names
+            self._refuse("is no .npz file, or is cut off or damaged", error)
+        self._members = {member.filename: member for member in self._archive.infolist()}
 
     def read(self, given: TensorSpec, answered: Sequence[TensorSpec]) -> Golden:
         names = ["input", *(f"output_{number}" for number in range(len(answered)))]
@@ -342,6 +348,8 @@ def write_golden(golden: Golden, path: Path) -> None:
     """
     arrays = {"input": golden.inputs}
     arrays |= {f"output_{number}": right for number, right in enumerate(golden.answers)}
+    if len(golden.answers[0]) > MOST_ANSWERS:
+        _refuse(path, f"would hold more than {MOST_ANSWERS} answers: make it anew")
     if golden.origin is not None:
         arrays["origin"] = np.array(golden.origin.model_dump_json())
     most = MOST_BYTES - HEADER_BYTES * len(arrays)

@@ -77,6 +77,23 @@ def test_a_few_pictures_are_all_kept_in_their_order(tmp_path: Path) -> None:
         assert np.array_equal(found["input"][:, 0, :, :, 0], np.stack(expected))
 
 
+def test_the_answers_of_another_engine_are_added(tmp_path: Path, testdata: Path) -> None:
+    model, out = testdata / "models/vww_96_int8.tflite", tmp_path / "vww.npz"
+    first = edge("golden", model, testdata / "images", "--engine", "litert", "--out", out)
+    assert first.returncode == 0, first.stderr
+    again = edge("golden", model, "--add", "--engine", "litert", "--out", out)
+    assert again.stdout == first.stdout, "the same answers are not added twice"
+    if not TWO_ENGINES:
+        return
+    both = edge("golden", model, "--add", "--out", out)
+    assert both.returncode == 0, both.stderr
+    assert "10 inputs and the answers of litert " in both.stdout
+    assert ", tflite-runtime " in both.stdout
+    assert "\nthey are at most 4 steps apart\n" in both.stdout
+    with np.load(out) as found:
+        assert found["output_0"].shape == (2, 10, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [
@@ -86,6 +103,9 @@ def test_a_few_pictures_are_all_kept_in_their_order(tmp_path: Path) -> None:
         ([FOLDER / "labels.txt", FOLDER / "held-out.png"], 1, "labels.txt: "),
         ([DIGITS, FOLDER / "held-out.png", "--keep", "65"], 2, "--keep must be from 1 to 64"),
         ([DIGITS, FOLDER / "held-out.png", "--tile", "0"], 2, "--tile: "),
+        ([DIGITS], 2, "name inputs to make a golden file, or --add answers to one"),
+        ([DIGITS, FOLDER, "--add"], 2, "name inputs to make a golden file, or --add answers"),
+        ([DIGITS, "--add", "--out", "no.npz"], 2, "no.npz: the golden file cannot be read: "),
         ([DIGITS, FOLDER / "held-out.png", "--out", "no/x.npz"], 2, "no/x.npz: the golden file"),
     ],
 )

@@ -214,10 +214,10 @@ def is_off_by(seconds: int, payload: dict[str, Any]) -> bool:
 def test_a_clock_that_is_set_makes_no_latency(
     service: Service, listener: Listener, moved: Callable[[int], None]
 ) -> None:
-    boot = listener.wait_for("/digits/predictions", partial(is_off_by, 0))["boot"]
+    boots = set()
     for seconds in (DAY_S, -DAY_S):
         moved(seconds)
-        listener.wait_for("/digits/predictions", partial(is_off_by, seconds))
+        boots.add(listener.wait_for("/digits/predictions", partial(is_off_by, seconds))["boot"])
         since = len(listener.of("/digits/metrics"))
         listener.wait_for_many("/digits/metrics", since + 2)
     metrics = listener.of("/digits/metrics")
@@ -225,5 +225,5 @@ def test_a_clock_that_is_set_makes_no_latency(
     assert max(each["acknowledged_ms"]["max"] or 0 for each in metrics) < LONGEST_MS
     latencies = [each["latency_ms"]["total"] for each in results(listener)]
     assert 0 <= min(latencies) <= max(latencies) < LONGEST_MS
-    assert {each["boot"] for each in results(listener)} == {boot}
+    assert len(boots) == 1
     assert service.journal("EDGE_EVENT=worker_died") == ""

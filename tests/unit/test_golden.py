@@ -121,10 +121,10 @@ def test_engines_differ_and_a_file_with_one_answer_says_so(testdata: Path, tmp_p
     other, ours = engine("tflite-runtime", path=path), engine(path=path)
     inputs = np.random.default_rng(1).integers(0, 256, (4, *ours.inputs[0].shape), dtype=np.uint8)
     answers = np.stack([[ours.run(tensor)[0] for tensor in inputs]])
-    origin = Origin(model="m.tflite", digest="0" * 64, engines=["litert 2.3.0"])
+    origin = Origin(model="m.tflite", digest="0" * 64, engines=["litert 2.3.0 on pi"])
     write_golden(Golden(inputs, [answers], origin), tmp_path / "one.npz")
     assert self_test(ours, tmp_path / "one.npz", steps=0)["worst_steps"] == 0
-    with pytest.raises(GoldenError, match=r"has the answers of litert 2\.3\.0 alone, and engines"):
+    with pytest.raises(GoldenError, match=r"has the answers of litert 2\.3\.0 on pi, and others"):
         self_test(other, tmp_path / "one.npz", steps=1)
     both = np.stack([answers[0], [other.run(tensor)[0] for tensor in inputs]])
     write_golden(Golden(inputs, [both], origin), tmp_path / "both.npz")

@@ -1,6 +1,7 @@
 """Pristine roots of other architectures, built once and kept."""
 
 import fcntl
+import hashlib
 import shutil
 import subprocess
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from system.arm.processor import QEMU, cpuinfo
 from system.arm.system import CHECKOUT, Failed, System, fresh
 from system.arm.targets import Target
 from system.container import MIRROR, ROOTS
@@ -16,6 +18,7 @@ BASE = "ca-certificates,python3"
 """Less than any Raspberry Pi OS has: what is missing the installer must bring."""
 UNAME = Path(__file__).with_name("uname.c")
 LIBRARY, PRELOADED = "/usr/local/lib/uname.so", "/etc/ld.so.preload"
+CPUINFO = "/usr/local/lib/cpuinfo"
 PACKAGES = "/var/lib/edge-runtime-test-packages"
 """Lists what apt was asked for when the root was built."""
 INSTALLER = "/checkout/systemd/install.sh"
@@ -31,6 +34,9 @@ def system(target: Target, log: Path, say: Callable[[str], None]) -> Iterator[Sy
         root = _pristine(target, log, say)
         library = None if target.machine == target.qemu_machine else _uname(target, root, log)
     with fresh(root, log) as one:
+        one.write(CPUINFO, cpuinfo(target.machine).encode())
+        one.before = f"mount --bind {CPUINFO} /proc/cpuinfo\n"
+        one.set_variable("QEMU_CPU", QEMU[target.architecture])
         if library is not None:
             one.write(LIBRARY, library.read_bytes())
             one.write(PRELOADED, f"{LIBRARY}\n".encode())
@@ -73,13 +79,15 @@ def _uname(target: Target, root: Path, log: Path) -> Path:
 
     It is compiled in a system of its own, for the one that is tried has no compiler.
     """
-    kept = ROOTS / f"{root.name}.{target.machine}.so"
+    source = hashlib.sha256(UNAME.read_bytes()).hexdigest()[:8]
+    kept = ROOTS / f"{root.name}.{target.machine}.{source}.so"
     if not kept.exists():
         with fresh(root, log) as workshop:
             workshop.run(
-                "apt-get update -qq && apt-get install -y -qq --no-install-recommends tcc && "
-                f"tcc -shared -nostdlib -DMACHINE='\"{target.machine}\"' -o /uname.so "
-                f"/checkout/{UNAME.relative_to(CHECKOUT)}",
+                "apt-get update -qq && apt-get install -y -qq "
+                "--no-install-recommends tcc binutils && "
+                f"tcc -c -DMACHINE='\"{target.machine}\"' -o /uname.o "
+                f"/checkout/{UNAME.relative_to(CHECKOUT)} && ld -shared -o /uname.so /uname.o",
                 limit_s=APT_LIMIT_S,
             )
             shutil.copyfile(workshop.path("/uname.so"), kept)

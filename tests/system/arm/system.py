@@ -44,15 +44,21 @@ class System:
         settings, paths = pip_of_the_host()
         self._environment = {**CLEAN_ENVIRONMENT, **settings}
         self._shared = {path: path for path in paths}
+        self.before = ""
+        """Lines of bash that each command begins with."""
 
     def share(self, outside: Path, inside: str) -> None:
-        """Let it see a folder of the host's."""
+        """Let it see a file or folder of the host's."""
         self._shared[outside] = Path(inside)
 
     def path(self, inside: str) -> Path:
         """Return where a file that was written in it lies on the host."""
         written = self._changes / "upper" if self._changes else self._pristine
         return written / inside.lstrip("/")
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Give the environment of its commands a variable."""
+        self._environment[name] = value
 
     def write(self, inside: str, contents: bytes) -> None:
         """Give it a file."""
@@ -73,7 +79,7 @@ class System:
                 *(f"--bind={outside}:{inside}" for outside, inside in self._shared.items()),
                 *(f"--bind-ro={CHECKOUT}:/checkout", "--chdir=/root"),
                 *(f"--setenv={key}={value}" for key, value in self._environment.items()),
-                *("bash", "-c", command),
+                *("bash", "-c", self.before + command),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
