@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-dev demo test test-system test-arm lint format docs bench-peers bench-ladder witness clean
+.PHONY: help setup setup-dev demo test test-system test-arm test-faults deb lint format docs bench-peers bench-ladder witness clean
 
 help:
 	@echo "make demo         see it work: no camera, no broker, no root needed"
 	@echo "make test         run the tests, the linters and the type checker"
+	@echo "make test-faults  break a running daemon by chance: N=1000 SEED=1 ARGS=\"--only worker-kill\""
 	@echo "make test-system  run the tests of the service, in a booted Debian container (as root)"
 	@echo "make test-arm     install and try it on ARM systems under qemu (as root): ARGS=bookworm-armhf"
+	@echo "make deb          build the Debian package for this distribution: dist/*.deb"
 	@echo "make format       lay out the code"
 	@echo "make docs         write the generated parts of README.md anew"
 	@echo "make bench-peers  measure the loop beside its peers: MODELS=\"a.tflite ...\" ARGS=\"--turns 5\""
@@ -51,6 +53,15 @@ test-system: setup-dev
 # As root; the systems' roots are built the first time, in $$EDGE_TEST_ROOTS: minutes each.
 test-arm: setup
 	PYTHONPATH=tests $(BIN)/python -m system.arm $(ARGS)
+
+# By the distribution's own Python, which the package is for.
+deb:
+	/usr/bin/python3 systemd/deb/build.py $(ARGS)
+
+N ?= 1000
+test-faults: setup-dev
+	PYTHONPATH=tests/faults:tests/support $(BIN)/python -m fault_injection --faults $(N) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check

@@ -1,7 +1,7 @@
-"""Finds what travels with the package: the demo's model and configuration.
+"""Finds what travels with the package: the demo's model and configuration, systemd's units.
 
-In a checkout they lie in the top-level folders `models/` and `device_configs/`; in the wheel
-the same two folders lie in `edge/bundled/`.
+In a checkout they lie in the top-level folders `models/`, `device_configs/` and `systemd/`; in
+the wheel the same folders lie in `edge/bundled/`.
 """
 
 from pathlib import Path

@@ -26,6 +26,14 @@ class BatchError(ModelError):
     """A model cannot run several frames in one forward pass; one at a time it can."""
 
 
+class GoldenError(ModelError):
+    """A model answers its golden inputs otherwise than its golden file says."""
+
+
+class GoldenFileError(ConfigError):
+    """A golden file cannot be read, or does not fit the model."""
+
+
 class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 
@@ -59,3 +67,7 @@ class CacheError(ConfigError):
 
 class SinkError(EdgeError):
     """Results cannot be handed on."""
+
+
+class ServiceError(EdgeError):
+    """The service cannot be installed, started or asked how it is."""

@@ -38,4 +38,10 @@ EventName = Literal[
     "answer_refused",
     "accelerator_lost",
     "accelerator_back",
+    "under_voltage",
+    "voltage_back",
+    "throttling_began",
+    "throttling_ended",
+    "too_hot",
+    "cooled_down",
 ]

@@ -180,7 +180,7 @@ class AcceleratorFigures:
     """Whether a pipeline has its accelerator, and for how long it had not."""
 
     in_use: bool
-    """Whether it runs the model; if not, the CPU does."""
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
     losses_total: int
     """How often it could not be used, or gave up; since the pipeline was configured, as below."""
     cpu_seconds_total: float
@@ -302,6 +302,18 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenInfo:
+    """The golden self-test that a model passed before its first frame."""
+
+    vectors: int
+    """Inputs that were run."""
+    worst_steps: float
+    """How far the worst value was from what the golden file says, in quantization steps."""
+    ms: float
+    """Reading the file, running and comparing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """The interpreter a pipeline runs on."""
 
@@ -313,11 +325,13 @@ class EngineInfo:
     init_ms: float
     """Loading the model and planning its memory."""
     first_invoke_ms: float
-    """The first forward pass, cold; it is in no other figure."""
+    """The first forward pass, cold unless golden inputs were run; it is in no other figure."""
     warm_up_frames: int
     """Forward passes before the first frame; they are in no other figure."""
     batch: int
     """How many frames can share a forward pass; 1 also where the model cannot be resized."""
+    golden: GoldenInfo | None
+    """Null where the model has no golden file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +340,7 @@ class AcceleratorInfo:
 
     name: str
     in_use: bool
-    """Whether it runs the model; if not, the CPU does, or nothing."""
+    """Whether it runs the model; if not, the CPU does, or nothing yet."""
     fallback: Literal["cpu", "none"]
     cause: str | None
     """Why it is not used, in one word: `no_device`, `crashed`, …; null where it is."""

@@ -19,12 +19,20 @@ def options_of(package: str, base: type[Options]) -> dict[str, type[Options]]:
     `Literal` of one name.
     """
     found: dict[str, type[Options]] = {}
+    for value in classes_of(package, base):
+        (name,) = get_args(value.model_fields["type"].annotation)
+        found[name] = value
+    return dict(sorted(found.items()))
+
+
+def classes_of(package: str, base: type[Base]) -> list[type[Base]]:
+    """Return the classes that the modules of a package derive from `base`, by module."""
+    found: dict[type[Base], None] = {}  # another module may import it, too
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
         for value in vars(importlib.import_module(module.name)).values():
             if derives(value, base):
-                (name,) = get_args(value.model_fields["type"].annotation)
-                found[name] = value
-    return dict(sorted(found.items()))
+                found[value] = None
+    return list(found)
 
 
 def derives(value: Any, base: type[Base]) -> TypeGuard[type[Base]]:

@@ -46,7 +46,7 @@ class State(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState(Message):
-    """`BASE/DEVICE/state`, retained: the machine now, every `interval_s`."""
+    """`BASE/DEVICE/state`, retained: the machine now, every `interval_s` and with the voltage."""
 
     topic_name: ClassVar[str] = "state"
     retain: ClassVar[bool] = True
@@ -55,3 +55,5 @@ class DeviceState(Message):
     clock_synced: bool
     temperature_c: float | None
     """Of the hottest zone; null where the machine does not tell it."""
+    under_voltage: bool | None
+    """Whether the power supply gives too little, as in the health message."""

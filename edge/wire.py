@@ -36,6 +36,8 @@ class Ready(NamedTuple):
     """How many frames can share a forward pass."""
     accelerated: bool = False
     """Whether the model runs on the accelerator of the configuration."""
+    golden: dict[str, float] | None = None
+    """What the golden self-test found, by the fields of `GoldenInfo`; None where there is none."""
 
 
 class Done(NamedTuple):

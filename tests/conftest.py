@@ -1,5 +1,6 @@
 """What tests share: real data, a real broker, a real daemon; and the skips that are right."""
 
+import ctypes.util
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from emulated_camera import EmulatedCamera, compile_library
 from parties import Daemon, Listener, Mosquitto
+from trial_delegate import TrialDelegate
 
 IN_CI = os.environ.get("CI") == "true"
 ROOT = Path(__file__).parents[1]
@@ -20,9 +22,14 @@ DIGITS = f"""
 RIGHT_SKIPS = {
     "tflite-runtime has no wheel for Python 3.12 and newer": sys.version_info >= (3, 12),
     "only root can give up its rights": os.geteuid() != 0,
+    "only root can boot a container": os.geteuid() != 0,
     "hdrhistogram has wheels for x86-64 only": os.uname().machine != "x86_64",
     "mlcommons-loadgen has wheels for x86-64 only": os.uname().machine != "x86_64",
     "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
+    "no C compiler for the trial delegate: sudo apt install gcc libc6-dev": not shutil.which("cc"),
+    "no libusb for the Edge TPU's runtime: sudo apt install libusb-1.0-0": (
+        ctypes.util.find_library("usb-1.0") is None
+    ),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
@@ -80,6 +87,21 @@ def camera_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(camera_library: Path, tmp_path: Path) -> EmulatedCamera:
     """A V4L2 camera that is not plugged in yet."""
     return EmulatedCamera(camera_library, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the library of an accelerator that does what it is told, compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the trial delegate: sudo apt install gcc libc6-dev")
+    return TrialDelegate.compile(compiler, tmp_path_factory.mktemp("delegate"))
+
+
+@pytest.fixture
+def delegate(delegate_library: Path, tmp_path: Path) -> TrialDelegate:
+    """An accelerator that works until it is told otherwise."""
+    return TrialDelegate(delegate_library, tmp_path / "switch")
 
 
 @pytest.fixture

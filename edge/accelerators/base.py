@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from edge.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 Cause = Literal[
     "library_missing",
@@ -18,6 +21,7 @@ Cause = Literal[
     "busy",
     "incompatible_library",
     "not_compiled",
+    "takes_nothing",
     "runtime_too_old",
     "refused",
     "crashed",
@@ -29,6 +33,20 @@ Cause = Literal[
 Step = Literal["engine", "library", "delegate", "model", "invoke"]
 """How far a try came: importing the engine, loading the library, creating its delegate, handing
 it the model's operators, running a forward pass."""
+
+OF_EVERY_ENGINE: frozenset[Cause] = frozenset(
+    {
+        "library_missing",
+        "library_unusable",
+        "no_device",
+        "no_permission",
+        "busy",
+        "not_compiled",
+        "runtime_too_old",
+        "hung",
+    }
+)
+"""Causes that another engine would only meet again."""
 
 STEPS: dict[Step, str] = {
     "engine": "while the engine was imported",
@@ -94,9 +112,26 @@ class AcceleratorOptions(Options):
         """Return the device it takes for itself alone, as people name it; None where unknown."""
         raise NotImplementedError
 
+    def excludes(self, other: AcceleratorOptions) -> bool:
+        """Whether both may want one device, which serves one process at a time."""
+        return self.claims() is not None and self.claims() == other.claims()
+
+    def unfit(self, path: Path, operators: Container[str]) -> Explained | None:
+        """Return why a model cannot run on it, as far as the model's file tells."""
+        del path, operators
+        return None
+
     def explain(self, trouble: Trouble) -> Explained:
         """Return what is wrong and what to do, as far as the trouble and the machine tell."""
         raise NotImplementedError
+
+    def remarks(self, *, taken: int, operators: int) -> list[str]:
+        """Return what is worth a word though it can be used.
+
+        `taken` of the model's `operators` run on it.
+        """
+        del taken, operators
+        return []
 
     def reset(self) -> str:
         """Reset the device, where that can be done and is permitted, after it stopped answering.

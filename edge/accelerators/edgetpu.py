@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from edge.accelerators.base import AcceleratorOptions, Explained, Library, Trouble
-from edge.accelerators.delegate import in_words
+from edge.accelerators.coral import causes, usb
+from edge.accelerators.coral.devices import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
 
 LIBRARY = "libedgetpu.so.1"
+OPERATOR = "edgetpu-custom-op"
+"""What stands in a model for all that was compiled for an Edge TPU."""
 
 
 class EdgeTpuOptions(AcceleratorOptions):
@@ -44,6 +51,34 @@ class EdgeTpuOptions(AcceleratorOptions):
         """Return the device it opens, alone."""
         return f"edgetpu {self.device}"
 
+    def excludes(self, other: AcceleratorOptions) -> bool:
+        """Whether both may open the same device: `any` and `usb` may open any, `usb:0` one."""
+        if not isinstance(other, EdgeTpuOptions):
+            return False
+        (bus, _, number), (their_bus, _, theirs) = (
+            each.device.partition(":") for each in (self, other)
+        )
+        if "any" in {bus, their_bus}:
+            return True
+        return bus == their_bus and (not number or not theirs or int(number) == int(theirs))
+
+    def unfit(self, path: Path, operators: Container[str]) -> Explained | None:
+        """Find a model that was not compiled for it, which would run on the CPU unnoticed."""
+        return None if OPERATOR in operators else causes.not_compiled(self._wanted, path)
+
     def explain(self, trouble: Trouble) -> Explained:
-        """Say how far it came and what it said."""
-        return Explained(trouble.cause, f"the {self.title} {in_words(trouble.cause, trouble)}")
+        """Say which of the known causes it is, with its cure."""
+        return causes.explain(self._wanted, trouble, Machine())
+
+    def remarks(self, *, taken: int, operators: int) -> list[str]:
+        """Tell of a port that slows it down."""
+        del taken, operators  # one of its operators stands for many of the model's
+        return list(causes.remarks(self._wanted, Machine()))
+
+    def reset(self) -> str:
+        """Reset the one on USB, as pulling it out and plugging it in would."""
+        return usb.reset(self.device, Machine())
+
+    @property
+    def _wanted(self) -> causes.Wanted:
+        return causes.Wanted(self.title, self.device, self.library_names()[0])

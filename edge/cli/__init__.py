@@ -11,8 +11,12 @@ from edge.errors import EdgeError
 
 COMMANDS = (
     "run",
+    "service",
     "check",
+    "doctor",
+    "init",
     "infer",
+    "golden",
     "inspect",
     "bench",
     "tune",

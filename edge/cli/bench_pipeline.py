@@ -78,6 +78,11 @@ def _pipelines(
             known = ", ".join(device.pipelines)
             raise ConfigError(f"{args.models[0]}: has no pipeline {name}; it has {known}")
         pipeline = device.pipelines[name]
+        if pipeline.model.accelerator is not None:
+            raise ConfigError(
+                f"{name} runs on its {pipeline.model.accelerator.title}, and only what the CPU "
+                "runs is measured: take a YAML without its `accelerator`"
+            )
         if size is None:
             verify(name, pipeline)
         # Several sources are served by their deadlines, and so have to keep rates of their own.

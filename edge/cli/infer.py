@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError, EdgeError, SourceError
+from edge.errors import AcceleratorError, ConfigError, EdgeError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +44,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--engine", choices=("auto", "litert", "tflite-runtime"), default="auto")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument(
+        "--accelerator",
+        metavar="edgetpu|LIBRARY",
+        help="run it on a Coral Edge TPU, or through a delegate's library",
+    )
+    parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="inputs that share a forward pass"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object an input, one a line")
@@ -53,17 +58,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Print the predictions of each input; 1 when one of them could not be run."""
     from edge.cli.progress import progress
-    from edge.sources.images import find_files
     from edge.supervisor.trial import records
     from edge.wire import Done
 
-    try:
-        files = [file for path in args.inputs for file in find_files(path)]
-    except SourceError as error:
-        raise ConfigError(str(error)) from error
-    if not args.model.exists():
-        raise ConfigError(f"{args.model}: there is no such model file")
-    options = _options(args, files)
+    files = files_of(args.model, args.inputs)
+    options = _proven(_options(args, files))
     failed = 0
     with progress("inferring", len(files)) as advance:
         for record in _in_order(records("infer", options)):
@@ -77,6 +76,34 @@ def run(args: argparse.Namespace) -> int:
                 continue
             advance()
     return 1 if failed else 0
+
+
+def files_of(model: Path, inputs: list[Path]) -> list[Path]:
+    """Return the files that the inputs stand for. Raises ConfigError where one is not there."""
+    from edge.sources.images import find_files
+
+    try:
+        files = [file for path in inputs for file in find_files(path)]
+    except SourceError as error:
+        raise ConfigError(str(error)) from error
+    if not model.exists():
+        raise ConfigError(f"{model}: there is no such model file")
+    return files
+
+
+def _proven(options: "Pipeline") -> "Pipeline":
+    """Return it with the engine that works with its accelerator. Raises AcceleratorError."""
+    from edge.supervisor.probing import probe_now
+
+    if options.model.accelerator is None:
+        return options
+    probed = probe_now(options.model)
+    if not probed.ok:
+        raise AcceleratorError(probed.trouble, probed.cause)
+    for remark in probed.remarks:
+        print(f"edge infer: {remark}", file=sys.stderr)
+    model = options.model.model_copy(update={"engine": probed.engine})
+    return options.model_copy(update={"model": model})
 
 
 def _in_order(said: "Iterable[Record]") -> "Iterator[Done | Note]":
@@ -117,6 +144,7 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
         "labels": args.labels,
         "engine": args.engine,
         "threads": args.threads,
+        "accelerator": _accelerator(args.accelerator),
         "resize": args.resize,
         "interpolation": args.interpolation,
     }
@@ -133,6 +161,11 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
             option = next((step for step in reversed(place) if step in vars(args)), place[-1])
             wrong.setdefault(f"--{option}".replace("_", "-"), details["msg"])
         raise ConfigError("; ".join(f"{name}: {why}" for name, why in wrong.items())) from error
+
+
+def _accelerator(word: str | None) -> str | dict[str, str] | None:
+    """Return `accelerator:` of the YAML for `edgetpu`, or for a library by its path or name."""
+    return word if word in {None, "edgetpu"} else {"library": str(word)}
 
 
 def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:

@@ -87,6 +87,13 @@ def _spool(row: Row) -> Text:
     return Text("-" if row.spooled is None else f"{row.spooled:,}", style=style)
 
 
+def _degrees(row: Row) -> Text:
+    """The temperature, marked when something holds the cores back."""
+    text = _decimal(row.temperature_c, 0)
+    text.style = "bold red" if row.held_back_by else ""
+    return text
+
+
 def age(seconds: float | None) -> str:
     """Return a time in its largest unit."""
     if seconds is None:
@@ -129,8 +136,7 @@ COLUMNS = (
         lambda row: _count(row.dropped_total, row.dropped),
     ),
     Column(
-        "temperature", "°C", "c", lambda row: row.temperature_c,
-        lambda row: _decimal(row.temperature_c, 0),
+        "temperature", "°C", "c", lambda row: row.temperature_c, _degrees,
     ),
     Column("rung", "rung", "r", lambda row: row.rung, _rung, words=True),
     Column("spool", "spool", "s", lambda row: row.spooled, _spool),

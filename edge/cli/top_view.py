@@ -12,7 +12,7 @@ from rich.text import Text
 from edge.cli.top_table import COLUMNS, Order, age
 from edge.fleet.reading import LONGEST_NAME
 from edge.fleet.text import harmless
-from edge.lab.table import ms
+from edge.lab.table import megabytes, ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge.fleet.fleet import DeviceKey
     from edge.fleet.overview import Overview, Row, Whole
-    from edge.fleet.reading import Happening, Over
+    from edge.fleet.reading import Happening, Machine, Over
 
 OVER: dict[Over, str] = {
     "window": "each pipeline's last window",
@@ -122,6 +122,7 @@ class Screen:
         return Group(
             Text.assemble((row.name, "bold"), f": {row.state}{version}, {heard}"),
             Text(f"{messages}, {given_up}"),
+            *([_machine(device.machine)] if device.machine is not None else []),
             Text(),
             _table(pipelines[: self._fit // 2], order=None, marked=None),
             Text(),
@@ -173,6 +174,26 @@ def left_out(whole: Whole) -> str:
     if whole.histograms_waiting:
         found.append(f"{whole.histograms_waiting:,} histograms not decoded yet")
     return f"left out: {', '.join(found)}" if found else ""
+
+
+def _machine(machine: Machine) -> Text:
+    """Return how the machine is, as far as it tells; first and in red what holds it back."""
+    words = []
+    if machine.load_1m is not None:
+        words.append(f"load {machine.load_1m:.2f}")
+    if machine.available_bytes is not None and machine.total_bytes is not None:
+        free, total = megabytes(machine.available_bytes), megabytes(machine.total_bytes)
+        words.append(f"{free} of {total} MB of memory available")
+    if machine.disk_free_bytes is not None:
+        words.append(f"{machine.disk_free_bytes / 1e9:,.1f} GB of disk free")
+    if machine.uptime_s is not None:
+        words.append(f"up {age(machine.uptime_s)}")
+    told = ", ".join(words) or "?"
+    if not machine.held_back_by:
+        return Text(f"machine: {told}")
+    return Text.assemble(
+        "machine: ", (f"held back by {machine.held_back_by}", "bold red"), f", {told}"
+    )
 
 
 def _table(rows: Sequence[Row], *, order: Order | None, marked: int | None) -> Table:

@@ -22,13 +22,18 @@ else:
 
 
 class Telemetry(Options):
-    """How often figures are published."""
+    """How often figures are published, and what is told of the machine."""
 
     interval_s: float = Field(
         default=10,
         ge=0.5,
         le=3600,
         description="Seconds between two metrics messages: the window of their figures.",
+    )
+    max_temperature_c: Annotated[float, Field(ge=20, le=150)] | None = Field(
+        default=80,
+        description="The event `too_hot` is told when the hottest sensor is above this; `null` "
+        "tells none. The firmware of a Raspberry Pi slows the cores from 80 on.",
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
+from edge.config.accelerators import accelerator_problems
 from edge.config.device import Device
 from edge.config.home_assistant import occupancy_problems
 from edge.config.ladder import ladder_problems
@@ -43,6 +44,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Device:
     try:
         device = Device.model_validate(document.data, context={"folder": path.absolute().parent})
         found += _ladders(device, document)
+        found += [
+            Problem(document.line_of(place), place, text)
+            for place, text in accelerator_problems(device.pipelines)
+        ]
         found += _occupancy(device, document)
         found += _sinks(device, document)
     except ValidationError as error:
@@ -123,7 +128,7 @@ def _content(path: Path, most: int) -> bytes:
 
 def _too_generous(document: Document) -> Iterator[Problem]:
     """Find what pydantic takes for a number: true as 1, `nan`, infinity."""
-    for place, value, choices in _leaves((), document.data, [(Device, [])]):
+    for place, value, choices in leaves((), document.data, [(Device, [])]):
         kinds = [kind for kind, _ in choices]
         if str in kinds or bool in kinds or not {int, float}.intersection(kinds):
             continue
@@ -165,24 +170,24 @@ def _sinks(device: Device, document: Document) -> Iterator[Problem]:
 
 def _homeless(document: Document) -> Iterator[Problem]:
     """Find the paths that begin with the home of nobody here."""
-    for place, value, _ in _leaves((), document.data, [(Device, [])]):
+    for place, value, _ in leaves((), document.data, [(Device, [])]):
         if isinstance(value, str) and value[:1] == "~" == os.path.expanduser(value)[:1]:  # noqa: PTH111
             text = "begins with ~, the home of a user that is not known here"
             yield Problem(document.line_of(place), place, text)
 
 
-def _leaves(
+def leaves(
     place: Place, value: Any, choices: list[Alternative]
 ) -> Iterator[tuple[Place, Any, list[Alternative]]]:
-    """Every value that is no container, with the types it may have."""
+    """Every value at and below a place that is no container, with the types it may have."""
     if isinstance(value, list):
         items = [get_args(kind)[0] for kind, _ in choices if origin(kind) is list]
         for index, one in enumerate(value) if items else ():
-            yield from _leaves((*place, index), one, alternatives(items[0]))
+            yield from leaves((*place, index), one, alternatives(items[0]))
     elif isinstance(value, dict):
         for key, one in value.items():
             if below := _below(key, value, choices):
-                yield from _leaves((*place, key), one, below)
+                yield from leaves((*place, key), one, below)
     else:
         yield place, value, choices
 

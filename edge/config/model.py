@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from edge.accelerators.base import AcceleratorOptions
+from edge.config.golden import GoldenOrPath
 from edge.options import FilePath, Options
 from edge.plugins import chosen_by_type
 
@@ -73,6 +74,11 @@ class Model(Options):
         default=None,
         description="The build of the model that runs on the CPU, where `path` is compiled for "
         "the accelerator.",
+    )
+    golden: GoldenOrPath = Field(
+        default=None,
+        description="Known answers that the model must give before its first frame, on every "
+        "engine and accelerator it comes to run on; `FILE` is short for `{path: FILE}`.",
     )
     resize: Literal["stretch", "letterbox", "crop"] = Field(
         default="stretch",

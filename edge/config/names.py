@@ -2,7 +2,7 @@
 
 import re
 
-RESERVED = ("command", "status", "info", "metrics", "events", "predictions", "state")
+RESERVED = ("command", "status", "info", "metrics", "events", "predictions", "state", "health")
 
 
 def level_name(value: str) -> str:

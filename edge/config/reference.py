@@ -217,11 +217,9 @@ def _values(name: str, field: FieldInfo, places: dict[type[BaseModel], str]) -> 
     kind = choices[0][0]
     if is_model(kind):
         return f"see `{places[kind]}`"
-    if origin(kind) is dict:
-        inner = get_args(kind)[1]
-        if inner is str:
-            return "mapping of names to texts"
-        named = plugins(alternatives(inner))
+    inner = get_args(kind)[1] if origin(kind) is dict else None
+    named = plugins(alternatives(inner))
+    if inner is not None and (named or inner in places):
         return f"names, for each see {f'`{name[:-1]}`' if named else f'`{places[inner]}`'}"
     if origin(kind) is list and get_args(kind)[0] in places:
         return f"list, for each see `{places[get_args(kind)[0]]}`"

@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from edge.engines.delegates import MODULES, explained, load_delegate
+from edge.engines.delegates import (
+    MODULES,
+    explained,
+    load_delegate,
+    taken_by_delegate,
+)
 from edge.engines.model_file import explain_load_failure
 from edge.errors import EngineError, ModelError
 from edge.tensors import TensorSpec
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
     from edge.accelerators.base import AcceleratorOptions, Step
     from edge.engines.choose import Choice
+    from edge.engines.delegation import Delegation
 
 
 class Engine:
@@ -37,6 +43,8 @@ class Engine:
         Raises ModelError, saying what is wrong with the file or fit, and AcceleratorError where
         the accelerator cannot be had or refuses the model.
         """
+        self.delegated: Delegation | None = None
+        """Which of the model's operators the accelerator runs, where the engine tells."""
         reached("engine")
         interpreter_of = interpreter_class(choice.name)
         more: dict[str, Any] = {}
@@ -45,6 +53,8 @@ class Engine:
             reached("model")
         try:
             self._interpreter = interpreter_of(model_path=str(path), num_threads=threads, **more)
+            if accelerator is not None:
+                self.delegated = taken_by_delegate(self._interpreter)
             self._interpreter.allocate_tensors()
         # An interpreter raises whatever its C++ does: RuntimeError, ValueError, even
         # UnicodeDecodeError while reading its own error message.
@@ -54,6 +64,8 @@ class Engine:
             raise ModelError(explain_load_failure(path, str(error))) from error
         self.path, self.choice, self.threads = path, choice, threads
         self.accelerator = accelerator
+        if accelerator is not None and self.delegated is not None and not self.delegated.groups:
+            raise explained(accelerator, "model", choice.name, None, "takes_nothing")
         self._read_specs()
         if len(self.inputs) != 1:
             raise ModelError(

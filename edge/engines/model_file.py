@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["ModelSummary", "TensorSummary", "explain_load_failure", "read_model_file"]
+__all__ = [
+    "ModelSummary",
+    "TensorSummary",
+    "cpu_build_beside",
+    "explain_load_failure",
+    "read_model_file",
+]
 
 # The file is read whole, so this bounds memory; models for small devices are far below.
 MAX_MODEL_BYTES = 512 << 20
@@ -71,6 +77,14 @@ def explain_load_failure(path: Path, engine_message: str) -> str:
     except ModelError as error:
         return str(error)
     return f"{path}: {_cause(summary, _one_line(engine_message))}"
+
+
+def cpu_build_beside(path: Path) -> str:
+    """Say which file to use in place of a build for the Edge TPU."""
+    name = path.name.replace("_edgetpu", "")
+    if name != path.name and path.with_name(name).is_file():
+        return f"the model's CPU build, which is beside it: {path.with_name(name)}"
+    return "the model's CPU build, the file without `_edgetpu`"
 
 
 def _read(path: Path) -> Contents:
@@ -133,9 +147,9 @@ def _is_text(start: bytes) -> bool:
 def _cause(summary: ModelSummary, said: str) -> str:
     if summary.edgetpu:
         return (
-            f"is compiled for the Edge TPU (it holds the operator {EDGETPU_OPERATOR}) and needs a "
-            "Coral Edge TPU with its delegate, which this version does not drive yet; use "
-            f"{_cpu_build(summary.path)}"
+            f"is compiled for the Edge TPU (it holds the operator {EDGETPU_OPERATOR}) and needs "
+            "`accelerator: edgetpu`; on the CPU, and as its `cpu_path`, use "
+            f"{cpu_build_beside(summary.path)}"
         )
     flex = [name for name in summary.unknown_custom_ops if name.startswith("Flex")]
     if flex:
@@ -169,13 +183,6 @@ def _cause(summary: ModelSummary, said: str) -> str:
     if "not a valid Flatbuffer" in said:
         return f"is damaged (the runtime says: not a valid flatbuffer); {_AGAIN}"
     return said or "was refused by the interpreter without a reason; run `edge inspect` on it"
-
-
-def _cpu_build(path: Path) -> str:
-    name = path.name.replace("_edgetpu", "")
-    if name != path.name and path.with_name(name).is_file():
-        return f"the model's CPU build, which is beside it: {path.with_name(name)}"
-    return "the model's CPU build, the file without `_edgetpu`"
 
 
 def _named(operators: Sequence[str]) -> str:

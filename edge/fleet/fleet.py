@@ -13,9 +13,11 @@ from edge.fleet.reading import (
     MOST_BYTES,
     About,
     Happening,
+    Machine,
     Over,
     Report,
     read_event,
+    read_health,
     read_info,
     read_report,
 )
@@ -33,6 +35,9 @@ KEPT_EVENTS = 20  # of each device
 PATIENCE_S = 15.0  # the least that a device may be silent and still count
 FIRST_REPORT_S = 60.0  # how long one may be online without any report: its interval is not known
 MISSED_REPORTS = 3  # so many intervals without a report are silence
+
+
+OF_DEVICES = ("status", "info", "events", "health")  # last levels of topics
 
 
 class DeviceKey(NamedTuple):
@@ -73,6 +78,7 @@ class Device:
     """When it was heard itself; what the broker had kept of it does not count."""
     status: str | None = None
     version: str | None = None
+    machine: Machine | None = None
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     """Of its pipelines, as its info message has them."""
@@ -103,7 +109,7 @@ class Fleet:
         (mosquitto: 1,000) and drops the others.
         """
         kinds = [("+/status", 0), ("+/info", 0), ("+/events", 1), ("+/+/events", 1)]
-        kinds += [("+/+/metrics", 0)]
+        kinds += [("+/health", 0), ("+/+/metrics", 0)]
         return [(f"{base}/{kind}", qos) for kind, qos in kinds for base in reversed(self.bases)]
 
     @property
@@ -127,7 +133,7 @@ class Fleet:
 
     def _take(self, topic: str, payload: bytes, *, retained: bool, now_s: float) -> None:
         key, pipeline, kind = self._address(topic)
-        if retained and kind in ("metrics", "events"):
+        if retained and kind in ("metrics", "health", "events"):
             raise ValueError("nobody knows how old it is: only status and info are retained")
         if kind == "status":
             status = _read_status(payload)
@@ -139,6 +145,10 @@ class Fleet:
             about = read_info(payload)
             if device := self._heard(key, now_s, itself=not retained):
                 self._take_info(key, device, about)
+        elif kind == "health":
+            machine = read_health(payload)
+            if device := self._heard(key, now_s):
+                device.machine = machine
         elif kind == "events":
             event = read_event(payload)
             if device := self._heard(key, now_s):
@@ -154,7 +164,7 @@ class Fleet:
             if not topic.startswith(f"{base}/"):
                 continue
             levels = topic[len(base) + 1 :].split("/")
-            if len(levels) == 2 and levels[1] in ("status", "info", "events"):  # noqa: PLR2004
+            if len(levels) == 2 and levels[1] in OF_DEVICES:  # noqa: PLR2004
                 device, kind, pipeline = levels[0], levels[1], None
             elif len(levels) == 3 and levels[2] in ("metrics", "events"):  # noqa: PLR2004
                 device, pipeline, kind = levels

@@ -52,6 +52,8 @@ class Row:
     """Without those that `every` skips."""
     dropped_total: int | None
     temperature_c: float | None
+    held_back_by: str | None
+    """All that holds the machine's cores back; empty where nothing does."""
     rung: int | None
     """The lowest on the ladder that any of its pipelines is on."""
     rung_name: str | None
@@ -147,6 +149,7 @@ class Overview:
                 state=device.states.get(name, "?"),
                 current=current,
                 latency=latency,
+                held_back_by=None,
                 reports=[each.report for each in here],
                 seen_s=now_s - pipeline.at_s if pipeline is not None else None,
             )
@@ -172,6 +175,7 @@ class Overview:
             state=_state(device, current=current, now_s=now_s),
             current=current,
             latency=known[1],
+            held_back_by=None if device.machine is None else device.machine.held_back_by,
             reports=[device.pipelines[each.pipeline].report for each in keys],
             seen_s=None if device.seen_s is None else now_s - device.seen_s,
         )
@@ -200,6 +204,7 @@ def _row(
     state: str,
     current: bool,
     latency: Latency,
+    held_back_by: str | None,
     reports: Sequence[Report],
     seen_s: float | None,
 ) -> Row:
@@ -215,6 +220,7 @@ def _row(
         dropped=_sum(each.dropped for each in reports),
         dropped_total=_sum(each.dropped_total for each in reports),
         temperature_c=_most(each.temperature_c for each in reports),
+        held_back_by=held_back_by,
         rung=None if lowest is None else lowest.rung,
         rung_name=None if lowest is None else lowest.rung_name,
         spooled=_most(each.spooled for each in reports),

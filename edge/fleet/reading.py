@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from edge.fleet.text import harmless
+from edge.health import HELD_BACK_BY
 
 MOST_BYTES = 1 << 18
 """Of a payload; the metrics of a pipeline with 20 busy sources have half of it."""
@@ -48,6 +49,20 @@ class Report:
     """Messages in the device's memory; this and the next two are of the whole device."""
     spooled: int | None
     undelivered_total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a health message says of the machine."""
+
+    held_back_by: str | None
+    """All that holds its cores back; empty where nothing does."""
+    load_1m: float | None
+    total_bytes: int | None
+    """Of its memory."""
+    available_bytes: int | None
+    disk_free_bytes: int | None
+    uptime_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +111,20 @@ def read_report(payload: bytes, over: Over) -> tuple[Report, str | None]:
         undelivered_total=fields.count("undelivered_total"),
     )
     return report, hdr
+
+
+def read_health(payload: bytes) -> Machine:
+    """Return how the machine is. Raises ValueError for anything that no device of ours says."""
+    fields = _Fields(_parse(payload))
+    memory, disk = fields.part("memory"), fields.part("disk")
+    return Machine(
+        held_back_by=fields.words("throttled", HELD_BACK_BY),
+        load_1m=fields.number("load_1m", 0, 1e6),
+        total_bytes=None if memory is None else memory.count("total_bytes"),
+        available_bytes=None if memory is None else memory.count("available_bytes"),
+        disk_free_bytes=None if disk is None else disk.count("free_bytes"),
+        uptime_s=fields.number("uptime_s", 0, 1e11),
+    )
 
 
 def read_event(payload: bytes) -> Happening:
@@ -158,6 +187,15 @@ class _Fields:
         if len(value) > most:
             raise ValueError(f"`{name}` is longer than {most} characters")
         return value
+
+    def words(self, name: str, known: tuple[str, ...]) -> str | None:
+        """Return the words known to us of a list, with commas."""
+        value = self._fields.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise ValueError(f"`{name}` is no list")  # noqa: TRY004
+        return ", ".join(word for word in known if word in value)
 
     def part(self, name: str) -> _Fields | None:
         value = self._fields.get(name)

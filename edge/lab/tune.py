@@ -18,7 +18,7 @@ from edge.lab.verdict import Candidate, Outcome, Verdict, figure_name, judge
 from edge.supervisor import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.config.device import Device
     from edge.config.model import Model
@@ -66,23 +66,23 @@ class Tuner:
         self._synthetic = synthetic
         self._listener = listener
         engines, cores = list(installed()), usable_cores()
+        pipelines = dict(_on_cpu(device, listener.said))
         self._candidates = {
-            name: candidates(pipeline.model, engines, cores)
-            for name, pipeline in device.pipelines.items()
+            name: candidates(pipeline.model, engines, cores) for name, pipeline in pipelines.items()
         }
         self._open = [
             name
-            for name, pipeline in device.pipelines.items()
+            for name, pipeline in pipelines.items()
             if "auto" in {pipeline.model.engine, pipeline.model.threads}
         ]
         if not self._open:
             raise ConfigError(
-                "there is nothing to choose: every pipeline's `engine` and `threads` are given; "
-                "write `auto` where they shall be chosen"
+                "there is nothing to choose: every pipeline's `engine` and `threads` are given, or "
+                "it never runs on the CPU; write `auto` where they shall be chosen"
             )
         self._best = {name: found[0] for name, found in self._candidates.items()}
         self._pipelines = {}
-        for name, pipeline in device.pipelines.items():
+        for name, pipeline in pipelines.items():
             verify(name, pipeline)
             self._pipelines[name] = pipeline.with_sources(endless)
         self._in_place_of: dict[str, str] = {}
@@ -228,6 +228,19 @@ class Tuner:
             engines={o.candidate.engine: versions[o.candidate.engine] for o in outcomes},
             evidence=evidence,
         )
+
+
+def _on_cpu(device: Device, said: Callable[[str], None]) -> Iterator[tuple[str, Pipeline]]:
+    """Return the pipelines as they run on the CPU, without those that never do."""
+    for name, pipeline in device.pipelines.items():
+        accelerator = pipeline.model.accelerator
+        if accelerator is None:
+            yield name, pipeline
+        elif pipeline.model.fallback == "none":
+            said(f"{name}: is left out, for it runs on its {accelerator.title} alone")
+        else:
+            said(f"{name}: is tuned for when its {accelerator.title} cannot be used")
+            yield name, pipeline.model_copy(update={"model": pipeline.model.on_cpu()})
 
 
 def candidates(model: Model, engines: Sequence[str], cores: int) -> list[Candidate]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import sys
 import threading
@@ -17,6 +16,7 @@ from edge.mqtt.client import (
     connect_properties,
     new_client,
 )
+from edge.mqtt.pauses import Pauses
 from edge.mqtt.reasons import why_closed, why_lost, why_not_taken, why_refused, why_unreachable
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from edge.mqtt.reasons import Reason
 
 GOODBYE_S = 2.0
-LONGEST_RETRY_S = 30
 IN_FLIGHT = 20  # messages handed on and not acknowledged, where the broker asks for no fewer
-RETRY_S = (0.5, 1.5)  # by chance: a fleet that lost its broker must not come back in one stroke
 UNSUPPORTED_PROTOCOL = 0x84  # reason code, MQTT 5 section 3.2.2.2
 MOST_TOLD = 20
 MOST_UNREAD = 100  # messages the event loop has not looked at; what comes meanwhile is dropped
@@ -97,6 +95,7 @@ class Connection:
         self._told: set[str] = set()
         self._broker_certificate: Certificate | None = None
         self._unread = threading.Semaphore(MOST_UNREAD)
+        self._pauses = Pauses()
         self.protocol = MQTT_5
         self.connected = False
 
@@ -123,7 +122,6 @@ class Connection:
         topic, payload = self._will
         client.will_set(topic, payload, qos=1, retain=True)
         client.max_inflight_messages_set(self.in_flight)
-        client.reconnect_delay_set(random.uniform(*RETRY_S), LONGEST_RETRY_S)  # type: ignore[arg-type]  # noqa: S311
         client.on_connect = self._paho_connected
         client.on_connect_fail = self._paho_unreachable
         client.on_disconnect = self._paho_disconnected
@@ -208,6 +206,7 @@ class Connection:
         self.connected = True
         self._broker_certificate = certificate
         self._silent_refusals = 0
+        self._pauses.is_there()
         self._told.clear()
         for topic_filter, (_, qos) in self._subscriptions.items():
             client.subscribe(topic_filter, qos)
@@ -235,7 +234,7 @@ class Connection:
         if was_connected:
             self._tell(why_lost(reason, self._access))
             if self.protocol != MQTT_5:
-                self._speak(MQTT_5, after_s=random.uniform(*RETRY_S))  # noqa: S311
+                self._speak(MQTT_5, after_s=self._pauses.next_s())
         elif not answered:
             self._try_the_other_protocol()
 
@@ -250,8 +249,7 @@ class Connection:
             self._speak(MQTT_3_1_1, after_s=0)
         else:
             self._loop.run_in_executor(None, self._ask_why_closed)
-            pause_s = min(2.0 ** (self._silent_refusals // 2), LONGEST_RETRY_S)
-            self._speak(MQTT_5, after_s=pause_s * random.uniform(0.5, 1))  # noqa: S311
+            self._speak(MQTT_5, after_s=self._pauses.next_s())
 
     def _speak(self, protocol: int, *, after_s: float) -> None:
         """Begin anew in another protocol, with a client that knows of no message."""
@@ -328,6 +326,7 @@ class Connection:
 
     def _paho_unreachable(self, client: Client, _userdata: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this where it handles what connecting raised
+        self._pauses.space_out(client)
         self._hand_over(self._unreachable, client, why_unreachable(error, self._access))
 
     def _ask_why_closed(self) -> None:
@@ -341,6 +340,7 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
+        self._pauses.space_out(client)
         self._hand_over(self._disconnected, client, reason)
 
     def _paho_published(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.messages import Message
 
 Messages = Annotated[
-    list[Literal["predictions", "metrics", "events", "info"]],
+    list[Literal["predictions", "metrics", "health", "events", "info"]],
     Field(min_length=1, description="Which messages, by the last level of their topic."),
 ]
 

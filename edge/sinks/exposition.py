@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge.health import HELD_BACK_BY
 from edge.latency.hdr_codec import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from edge.health import Health
     from edge.messages import (
         AcceleratorFigures,
         CacheFigures,
@@ -57,9 +59,14 @@ class Families:
                 yield f"{name}{suffix}{{{inner}}} {value!r}\n"
 
 
-def exposition(reports: Sequence[Metrics]) -> str:
-    """Return the newest metrics of each pipeline as one text; the last tells of the daemon."""
+def exposition(reports: Sequence[Metrics], health: Health | None = None) -> str:
+    """Return the newest metrics of each pipeline as one text; the last tells of the daemon.
+
+    `health` is of the machine, where something is known of it.
+    """
     families = Families()
+    if health is not None:
+        _add_health(families, health, {"device": health.device})
     for report in reports[-1:]:
         _add_daemon(families, report, {"device": report.device})
     for report in reports:
@@ -112,6 +119,55 @@ def _add_daemon(families: Families, report: Metrics, labels: Labels) -> None:
         families.add(
             "gauge", "edge_temperature_celsius", text, [("", labels, report.temperature_c)]
         )
+
+
+def _add_health(families: Families, health: Health, labels: Labels) -> None:
+    """Add what the machine tells of itself."""
+    gauges: list[tuple[str, str, float | None]] = [
+        ("uptime_seconds", "Since the machine started.", health.uptime_s),
+        ("under_voltage", "Whether the power supply gives too little.", health.under_voltage),
+        ("load1", "Load average over a minute.", health.load_1m),
+        ("load5", "Load average over 5 minutes.", health.load_5m),
+        ("load15", "Load average over 15 minutes.", health.load_15m),
+    ]
+    if memory := health.memory:
+        gauges += [
+            ("memory_bytes", "Memory there is.", memory.total_bytes),
+            (
+                "memory_available_bytes",
+                "Memory to be had.",
+                memory.available_bytes,
+            ),
+            ("swap_bytes", "Swap there is.", memory.swap_total_bytes),
+            ("swap_free_bytes", "Swap that is free.", memory.swap_free_bytes),
+        ]
+    if disk := health.disk:
+        gauges += [
+            ("disk_bytes", "Size of the state directory's disk.", disk.total_bytes),
+            ("disk_free_bytes", "Free on the state directory's disk.", disk.free_bytes),
+        ]
+    for name, text, value in gauges:
+        if value is not None:
+            families.add("gauge", f"edge_machine_{name}", text, [("", labels, float(value))])
+    if (throttled := health.throttled) is not None:
+        families.add(
+            "gauge",
+            "edge_machine_throttled",
+            "Whether this holds the cores back.",
+            [("", labels | {"by": word}, float(word in throttled)) for word in HELD_BACK_BY],
+        )
+    for name, text, field in (
+        ("clock_hertz", "The clock of cores, by the first of them.", "mhz"),
+        ("clock_min_hertz", "The least the kernel lets it be.", "min_mhz"),
+        ("clock_max_hertz", "The most the kernel lets it be.", "max_mhz"),
+    ):
+        found = [(each.cores, getattr(each, field)) for each in health.clocks]
+        samples: list[Sample] = [
+            ("", labels | {"core": str(min(cores))}, mhz * 1e6)
+            for cores, mhz in found
+            if cores and mhz is not None
+        ]
+        families.add("gauge", f"edge_machine_{name}", text, samples)
 
 
 def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from edge.errors import SinkError
+from edge.health import Health
 from edge.messages import Info, Message, Metrics
 from edge.options import FilePath
 from edge.sinks.base import Sink, SinkOptions, verify_file
@@ -67,12 +68,13 @@ class PrometheusOptions(SinkOptions):
 
 
 class Prometheus(Sink):
-    """Keeps the newest metrics of each pipeline that the device has."""
+    """Keeps the newest metrics of each pipeline that the device has, and of the machine."""
 
-    wanted = frozenset({Metrics.topic_name, Info.topic_name})
+    wanted = frozenset({Metrics.topic_name, Info.topic_name, Health.topic_name})
 
     def __init__(self) -> None:
         self._newest: dict[str, Metrics] = {}
+        self._health: Health | None = None
 
     def start(self) -> None:
         """Hand on that there is nothing yet. Raises SinkError when that cannot be done now."""
@@ -83,6 +85,8 @@ class Prometheus(Sink):
         if isinstance(message, Metrics):
             self._newest.pop(message.pipeline, None)  # so that the newest is the last of them
             self._newest[message.pipeline] = message
+        elif isinstance(message, Health):
+            self._health = message
         elif isinstance(message, Info):  # a reload may have taken a pipeline away
             for name in self._newest.keys() - message.pipelines.keys():
                 del self._newest[name]
@@ -94,7 +98,7 @@ class Prometheus(Sink):
 
     def text(self) -> bytes:
         """Return what Prometheus reads."""
-        return exposition(list(self._newest.values())).encode(errors="replace")
+        return exposition(list(self._newest.values()), self._health).encode(errors="replace")
 
 
 class Textfile(Prometheus):

@@ -104,7 +104,7 @@ class SourceOptions(Options, abc.ABC):
 
 
 def whole(width: int, height: int) -> int:  # noqa: ARG001
-    """The reduction of a frame that is wanted in full."""
+    """The reduction, and the scaling, of a frame that is wanted in full."""
     return 1
 
 
@@ -119,6 +119,8 @@ class Source(abc.ABC):
     """Frames that were due by the source's own clock and that nobody could take, in all."""
     reduction: Callable[[int, int], int] = staticmethod(whole)
     """For a frame of that width and height: the 1, 2, 4 or 8 by which it may be decoded smaller."""
+    scaling: Callable[[int, int], float] = staticmethod(whole)
+    """For such a frame: by how much a good scaler may scale it; 1 is not at all."""
 
     def place(self, surroundings: Surroundings) -> None:  # noqa: B027  few need to know
         """Hear where it is at work; before `open`."""
@@ -126,9 +128,11 @@ class Source(abc.ABC):
     def accepted(self, number: int) -> None:  # noqa: B027  few need to know
         """Hear, from any thread, that a frame's result is recorded, or that it will have none."""
 
-    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
-        """From the next frame on, decode them smaller by what `reduction` says of their size."""
-        self.reduction = reduction
+    def make_smaller(
+        self, reduction: Callable[[int, int], int], scaling: Callable[[int, int], float]
+    ) -> None:
+        """From the next frame on, make them smaller by what these say of their size."""
+        self.reduction, self.scaling = reduction, scaling
 
     @abc.abstractmethod
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""A camera through V4L2 and OpenCV."""
+"""A camera through V4L2 and OpenCV, or whichever camera there is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from edge.errors import FrameError, SourceError
 from edge.latency.stalls import StallWatch
-from edge.sources import jpeg
+from edge.sources import jpeg, picamera, v4l2
 from edge.sources.base import Grabbed, Source, SourceOptions
 from edge.sources.pacing import Rhythm
 from edge.sources.yuyv import Converter
@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 
 OLDEST_STAMP_NS = 2_000_000_000  # a driver's timestamp further back is of another clock
 BUFFERS = 4  # that OpenCV has the driver fill
+AUTO = "auto"
 
 
 class CameraOptions(SourceOptions):
-    """A camera through V4L2."""
+    """A camera: on USB through V4L2, or whichever there is."""
 
-    type: Literal["camera"] = Field(description="A camera through V4L2 (USB, or a Pi's legacy).")
+    type: Literal["camera"] = Field(description="A camera: on USB, or whichever there is.")
     device: str | int = Field(
-        default="/dev/video0",
-        description="Device node, best a stable one from /dev/v4l/by-id/, or its number.",
+        default="auto",
+        description="Device node for V4L2, best a stable one from /dev/v4l/by-id/, or its number; "
+        "`auto` is a Raspberry Pi's own camera through picamera2 (`type: picamera`) where both "
+        "are there, else the first that V4L2 has.",
     )
     width: int = Field(default=1280, ge=16, le=8192, description="Width asked of the camera.")
     height: int = Field(default=720, ge=16, le=8192, description="Height asked of the camera.")
@@ -52,6 +55,11 @@ class CameraOptions(SourceOptions):
 
     def make(self) -> Source:
         """Return the source these options describe, not yet opened."""
+        if self.device == AUTO and picamera.present():
+            options = picamera.PicameraOptions(
+                type="picamera", width=self.width, height=self.height, fps=self.fps
+            )
+            return options.make()
         return Camera(self)
 
 
@@ -74,9 +82,11 @@ class Camera(Source):
         self._decode: Callable[[NDArray[Any]], NDArray[Any] | None] | None = None
         self._capture: Any = None
 
-    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
+    def make_smaller(
+        self, reduction: Callable[[int, int], int], scaling: Callable[[int, int], float]
+    ) -> None:
         """From the next frame on, decode them smaller."""
-        super().make_smaller(reduction)
+        super().make_smaller(reduction, scaling)
         if self._capture is not None:
             self._decode = self._decoder(self._capture)
 
@@ -84,6 +94,8 @@ class Camera(Source):
         """Open the device node and ask for size, rate and format."""
         import cv2
 
+        if self._options.device == AUTO:
+            self._node = first_camera()
         if not self._node.exists():
             raise SourceError(f"{self._node}: there is no such camera; `ls /dev/v4l/by-id` lists")
         if not os.access(self._node, os.R_OK | os.W_OK):
@@ -91,6 +103,9 @@ class Camera(Source):
                 f"{self._node}: no permission; add the user to the group video "
                 "(`sudo usermod -aG video USER`) and log in again"
             )
+        device = v4l2.query(self._node)
+        if device is not None and device.driver in v4l2.RIBBON + v4l2.PROCESSORS:
+            raise SourceError(f"{self._node}: {_for_libcamera(device)}")
         capture = cv2.VideoCapture(str(self._node), cv2.CAP_V4L2)
         if not capture.isOpened():
             raise SourceError(f"{self._node}: is no camera that V4L2 can open, or is in use")
@@ -181,6 +196,26 @@ class Camera(Source):
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+
+def first_camera(dev: Path = v4l2.DEV) -> Path:
+    """Return the node of the first camera that V4L2 has. Raises SourceError where there is none."""
+    found = v4l2.devices(dev)
+    for node, device in found.items():
+        if device.camera:
+            return node
+    for node, device in found.items():
+        if device.driver in v4l2.RIBBON:
+            raise SourceError(f"there is no camera on USB, and {node} {_for_libcamera(device)}")
+    raise SourceError(f"there is no camera: {dev}/video* holds none; `ls /dev/v4l/by-id` lists")
+
+
+def _for_libcamera(device: v4l2.Device) -> str:
+    """Return why V4L2 is the wrong way to a device of a Raspberry Pi's camera port."""
+    return (
+        f"belongs to the Raspberry Pi's camera port ({device.driver}), where V4L2 gives no "
+        f"pictures, only a sensor's raw data: use `type: picamera`; picamera2: {picamera.INSTALL}"
+    )
 
 
 def driver_stamp(position_ms: float, *, now_ns: int, before_ns: int | None = None) -> int:

@@ -166,9 +166,11 @@ class Images(Source):
         self._kept_bytes = 0
         self._number = -1
 
-    def make_smaller(self, reduction: Callable[[int, int], int]) -> None:
+    def make_smaller(
+        self, reduction: Callable[[int, int], int], scaling: Callable[[int, int], float]
+    ) -> None:
         """From the next file on, decode them smaller; what was kept may be too small."""
-        super().make_smaller(reduction)
+        super().make_smaller(reduction, scaling)
         self._kept.clear()
         self._kept_bytes = 0
 

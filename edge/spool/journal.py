@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edge.spool.store import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -32,7 +32,10 @@ MARSHAL_VERSION = 4  # what Python 3.4 and all later ones read
 
 
 class Journal:
-    """Rows by id, in the order they came, and a log of them where there is a place for it."""
+    """Rows by id, in the order they came, and a log of them where there is a place for it.
+
+    What the log cannot take now, on a full disk, waits for the next `commit`; what it has, stays.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Take up the file's rows. Raises OSError, and ValueError when the file is damaged.
@@ -43,8 +46,12 @@ class Journal:
         self.rows: dict[int, Row] = {}
         self.bytes = 0
         self._file: int | None = None
-        self._pending: list[bytes] = []
+        self._unwritten: dict[int, Row] = {}
+        self._unforgotten: list[int] = []
         self._size = 0
+        self._compact_at = COMPACT_BYTES
+        self.failing = False
+        """Whether the file did not take what the last `commit` had for it."""
         if path is None:
             return
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -52,8 +59,6 @@ class Journal:
         try:
             self._size = self._read(path.read_bytes())
             os.ftruncate(self._file, self._size)
-            if not self._size:
-                self._write(MAGIC)
         except BaseException:
             os.close(self._file)
             raise
@@ -95,58 +100,88 @@ class Journal:
         """The greatest id; -1 when it is empty."""
         return next(reversed(self.rows), -1)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a kill now would lose none of the rows that are here."""
+        return not self._unwritten
+
     def add(self, row: Row) -> None:
         """Take a row in; it is recorded with the next `commit`."""
         self.rows[row.id] = row
         self.bytes += row.bytes
         if self._file is not None:
-            self._pending.append(_record(tuple(row)))
+            self._unwritten[row.id] = row
 
     def remove(self, ids: Iterable[int]) -> None:
         """Let go of those of the rows that are there; recorded with the next `commit`."""
-        gone = self._forget(ids)
-        if gone and self._file is not None:
-            self._pending.append(_record(gone))
+        for number in self._forget(ids):
+            if self._unwritten.pop(number, None) is None and self._file is not None:
+                self._unforgotten.append(number)
+
+    def number_behind(self, last: int, is_there: Callable[[Row], bool]) -> None:
+        """Give new numbers to rows that have those of others, elsewhere, up to `last`.
+
+        Rows that are there themselves are let go of. What is numbered anew stays in order.
+        """
+        rows = list(self.rows.values())
+        if not rows or rows[0].id > last:
+            return
+        self.remove([row.id for row in rows])
+        left = [row for row in rows if not is_there(row)]
+        for number, row in enumerate(left, 1 + max(last, rows[-1].id)):
+            self.add(row._replace(id=number))
 
     def commit(self) -> None:
-        """Record what changed. Raises OSError when the file takes no more: see `give_up`."""
-        if not self._pending:
+        """Record what changed. Raises OSError when the file takes no more; nothing is lost then."""
+        records = [_record(tuple(row)) for row in self._unwritten.values()]
+        if self._unforgotten:
+            records.append(_record(self._unforgotten))
+        self.failing = False
+        if not records:
             return
-        self._write(b"".join(self._pending))
-        self._pending.clear()
-        if self._size > COMPACT_BYTES + 4 * self.bytes:
+        try:
+            self._write(b"".join(records if self._size else [MAGIC, *records]))
+        except OSError:
+            self.failing = True
+            raise
+        self._unwritten.clear()
+        self._unforgotten.clear()
+        if self._size > self._compact_at + 4 * self.bytes:
             self._compact()
 
     def _write(self, data: bytes) -> None:
+        """Append all of it, or, with an OSError, nothing."""
         if self._file is None:
             return
         left = memoryview(data)
-        while left:
-            left = left[os.write(self._file, left) :]
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise
         self._size += len(data)
 
     def _compact(self) -> None:
-        """Begin the file anew with the rows that are there."""
+        """Begin the file anew with the rows that are there; later where two have no room."""
         if self.path is None:
             return
         beside = self.path.with_suffix(".new")
         content = MAGIC + b"".join(_record(tuple(row)) for row in self.rows.values())
-        beside.write_bytes(content)
-        beside.replace(self.path)
+        try:
+            beside.write_bytes(content)
+            beside.replace(self.path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            self._compact_at = self._size + COMPACT_BYTES
+            return
         old, flags = self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         self._file, self._size = os.open(self.path, flags), len(content)
+        self._compact_at = COMPACT_BYTES
         if old is not None:
             os.close(old)
-
-    def give_up(self) -> None:
-        """Go on without the file, which cannot be written."""
-        self.close()
-        if self.path is not None:
-            for file in (self.path, self.path.with_suffix(".new")):
-                with suppress(OSError):
-                    file.unlink(missing_ok=True)
-        self.path = None
-        self._pending.clear()
 
     def read(self, after: int, limit: int) -> list[Row]:
         """Return the next rows behind an id, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -29,7 +30,7 @@ class Place:
     def take(self) -> bool:
         """Lock it; False when another process has it. Raises OSError when it cannot be made."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._open_lock()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -37,6 +38,15 @@ class Place:
             return False
         self._lock = lock
         return True
+
+    def _open_lock(self) -> int:
+        path = self.path.with_suffix(".lock")
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # what lies there can be delivered
 
     def set_aside(self) -> Path:
         """Rename a damaged file, so that a new one can be begun; of too many the oldest go."""

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edge.spool.disk import Disk
 from edge.spool.journal import Journal
 from edge.spool.place import is_damaged, journal_place, spool_place
 from edge.spool.store import Now, Row, Store, row_of
@@ -54,8 +55,7 @@ class Spool:
         """Messages given up because of the bounds, since the start."""
         self._journal_place = journal_place(device)
         self._disk_place = spool_place(device)
-        self._disk: Store | None = None
-        self._reader: Store | None = None
+        self._disk: Disk | None = None
         self._journal = Journal(None)
         self._accepted: list[Callable[[], None]] = []
         self._done: set[int] = set()
@@ -79,7 +79,7 @@ class Spool:
     @property
     def on_disk(self) -> int:
         """How many of the messages lie on disk."""
-        return self._disk.count if self._disk is not None else 0
+        return self._disk.store.count if self._disk is not None else 0
 
     def open(self) -> None:
         """Take up what an earlier run left behind; must be called in the event loop."""
@@ -90,7 +90,10 @@ class Spool:
             self._journal_place = self._taken(self._journal_place)
         if self._disk_place is not None and self._disk_place.path.exists():
             try:
-                self._next = 1 + self._open_disk().last_id
+                disk = self._open_disk()
+                self._next = 1 + disk.store.last_id
+                if disk.refusal is not None:
+                    self._disk_failed(disk.refusal)
             except (sqlite3.Error, OSError) as error:
                 self._disk_failed(error)
                 if self._disk_place.path.exists():
@@ -131,21 +134,16 @@ class Spool:
         except OSError as error:
             self._tell("spool_failed", f"{place.path} cannot be used: {error.strerror}")
             return
-        # Killed between writing to disk and removing here:
-        self._journal.remove([number for number in self._journal.rows if number < self._next])
+        # Killed between writing to disk and removing here, or taken in while it was shut to us:
+        if self._disk is not None:
+            self._journal.number_behind(self._next - 1, self._disk.store.has)
         self._next = max(self._next, 1 + self._journal.last_id)
 
-    def _open_disk(self) -> Store:
+    def _open_disk(self) -> Disk:
         if self._disk_place is None:
             raise OSError(0, "there is no place for it that can be used")
-        disk = Store(self._disk_place.path)
-        try:
-            self._reader = Store(self._disk_place.path)
-        except sqlite3.Error:
-            disk.close()
-            raise
-        self._disk = disk
-        return disk
+        self._disk = Disk(self._disk_place.path)
+        return self._disk
 
     def add(self, message: Outgoing, accepted: Callable[[], None] | None = None) -> int:
         """Take a message in; returns its number. `accepted` is called once it is recorded."""
@@ -170,23 +168,33 @@ class Spool:
         if self._soon is None and self._later is None:
             self._later = self._loop.call_later(ACKNOWLEDGED_WITHIN_S, self._commit)
 
-    def _commit(self) -> None:
-        """Record what came and forget what went, with one write."""
+    def _commit(self, *, again: bool = False) -> None:
+        """Record what came and forget what went, with one write.
+
+        A journal that took nothing is tried `again` once a second, and what waits goes to disk.
+        """
         for timer in (self._soon, self._later):
             if timer is not None:
                 timer.cancel()
         self._soon = self._later = None
         self._journal.remove(self._done)
         self._done.clear()
-        try:
-            self._journal.commit()
-        except OSError as error:
-            self._journal.give_up()
-            self._tell(
-                "spool_failed",
-                f"the journal cannot be written ({error.strerror}); what waits is in this "
-                "process's memory",
-            )
+        failing = self._journal.failing
+        if not failing or again:
+            try:
+                self._journal.commit()
+            except OSError as error:
+                if not failing:
+                    self._tell(
+                        "spool_failed",
+                        f"the journal cannot be written ({error.strerror}); what comes from now "
+                        "on goes to disk, and it is tried again",
+                    )
+            else:
+                if failing:
+                    self._tell("journal_back", "the journal takes what waits again")
+        if not self._journal.recorded:
+            return
         accepted, self._accepted = self._accepted, []
         for each in accepted:
             each()
@@ -198,9 +206,9 @@ class Spool:
         and whether there may be more.
         """
         rows: list[Row] = []
-        if self._reader is not None and self.on_disk:
+        if self._disk is not None and self.on_disk:
             try:
-                rows = self._reader.read(after, limit)
+                rows = self._disk.reader.read(after, limit)
             except sqlite3.Error as error:
                 self._disk_failed(error)
         behind = rows[-1].id if rows else after
@@ -221,17 +229,16 @@ class Spool:
 
         `to_disk` moves everything at once. True when messages were dropped.
         """
-        self._commit()
+        self._commit(again=True)
         stalled = self._waiting and time.monotonic() - self._last_sign_s >= STALL_S
-        due = to_disk or (
-            (stalled or self._journal.bytes > JOURNAL_BYTES) and time.monotonic() >= self._retry_s
-        )
+        may = to_disk or time.monotonic() >= self._retry_s
+        due = to_disk or stalled or self._journal.failing or self._journal.bytes > JOURNAL_BYTES
         dropped = 0
-        while rows := self._journal.read(-1, MOST_AT_ONCE) if due else []:
+        while rows := self._journal.read(-1, MOST_AT_ONCE) if due and may else []:
             dropped += await self._write(rows)
             if self._failing or not to_disk:
                 break
-        if not rows and self._disk is not None:
+        if not rows and may and self._disk is not None:
             dropped += await self._write([])
         if self._journal.bytes > JOURNAL_LIMIT:
             dropped += self._trim_journal()
@@ -243,6 +250,8 @@ class Spool:
         now = Now.by(clock_synced=self.clock_synced)
         self._moving = True
         try:
+            if self._disk is not None:
+                self._disk.open_to_write()
             trimmed = await asyncio.to_thread(
                 self._write_to_disk, rows, done, now, set(self.in_flight)
             )
@@ -272,7 +281,7 @@ class Spool:
     ) -> list[int]:
         """Runs in another thread: a slow card must not hold up the daemon."""
         with self._writing:
-            disk = self._disk or self._open_disk()
+            disk = (self._disk or self._open_disk()).store
             if not disk.count and not rows:
                 return []
             try:
@@ -369,8 +378,9 @@ class Spool:
         """
         self._closing = True
         await self.tend(to_disk=True)
-        self._commit()
-        left, kept = len(self._journal.rows), self._journal.path is not None
+        self._commit(again=True)
+        left = len(self._journal.rows)
+        kept = self._journal.path is not None and self._journal.recorded
         self._close_disk()
         self._journal.close()
         for place in (self._journal_place, self._disk_place):
@@ -380,7 +390,6 @@ class Spool:
 
     def _close_disk(self) -> None:
         with self._writing:
-            for store in (self._disk, self._reader):
-                if store is not None:
-                    store.close()
-            self._disk = self._reader = None
+            if self._disk is not None:
+                self._disk.close()
+            self._disk = None

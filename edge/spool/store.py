@@ -98,12 +98,23 @@ def row_of(number: int, message: Outgoing, now: Now) -> Row:
 class Store:
     """Rows by id. Every method may raise sqlite3.Error: a full disk, a damaged file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file. Raises sqlite3.DatabaseError when it is another or damaged."""
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open or make the file. Raises sqlite3.DatabaseError when it is another or damaged.
+
+        With `read_only` what it holds can be read on a disk that is full or read-only.
+        """
+        where = str(path)
+        if read_only:
+            # Without its log nothing but the file is needed: SQLite would make the index anew.
+            has_log = path.with_name(f"{path.name}-wal").exists()
+            where = f"{path.absolute().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
         # It is opened in one thread and used in others, never in two at a time.
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(
+            where, isolation_level=None, check_same_thread=False, uri=read_only
+        )
         try:
-            self._prepare()
+            if not read_only:
+                self._prepare()
             self.count, self.bytes = self._sums()
         except BaseException:
             self._db.close()
@@ -115,6 +126,8 @@ class Store:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")  # what is committed survives a power cut
         run("PRAGMA journal_size_limit = 0")
+        run("BEGIN IMMEDIATE")  # fails at once where nothing can be written
+        run("ROLLBACK")
         (version,) = run("PRAGMA user_version").fetchone()
         if version == 0 and not run("SELECT 1 FROM sqlite_schema").fetchone():
             self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT")
@@ -130,6 +143,11 @@ class Store:
         """The greatest id; -1 when it is empty."""
         (last,) = self._db.execute("SELECT MAX(id) FROM messages").fetchone()
         return -1 if last is None else int(last)
+
+    def has(self, row: Row) -> bool:
+        """Whether this very row is there."""
+        same = "SELECT 1 FROM messages WHERE id = ? AND crc = ?"
+        return self._db.execute(same, (row.id, row.crc)).fetchone() is not None
 
     def begin(self) -> None:
         """Begin a transaction, unless one is open."""

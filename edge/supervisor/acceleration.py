@@ -63,6 +63,7 @@ class Acceleration:
         self._ask_back, self._give_up = take_back, give_up
         self.on_cpu = False
         """Whether the models run without it for now."""
+        self._in_use = False
         self._cause = self._trouble = ""
         self._engines: dict[int, Literal["litert", "tflite-runtime"]] = {}
         self._tries = self._losses = self._deaths = 0
@@ -145,15 +146,15 @@ class Acceleration:
         """Take in how a frame was run; True where it is the first that has the accelerator back."""
         if not self.coming_back or not record.accelerated:
             return False
-        self._have()
+        self._have(in_use=True)
         return True
 
-    def _have(self) -> None:
+    def _have(self, *, in_use: bool) -> None:
         self._leave()
         now_s = time.monotonic()
         away_s = round(now_s - self._lost_s, 3)
         self._cpu_s += now_s - self._lost_s
-        self.on_cpu, self._cause, self._trouble = False, "", ""
+        self.on_cpu, self._in_use, self._cause, self._trouble = False, in_use, "", ""
         self._had_since_s, self._deaths = now_s, 0
         self._settle()
         self._tell(
@@ -172,8 +173,8 @@ class Acceleration:
 
     def ready(self, ready: Ready) -> None:
         """Take in that a worker has begun."""
-        if ready.accelerated and not self.on_cpu:
-            self._had_since_s = time.monotonic()
+        if not self.on_cpu:
+            self._in_use, self._had_since_s = ready.accelerated, time.monotonic()
 
     async def watch(self) -> None:
         """Try a lost accelerator again and again, until cancelled."""
@@ -199,7 +200,7 @@ class Acceleration:
         now_s = time.monotonic()
         if now_s - self._had_since_s > HEALTHY_S:
             self._tries = 0
-        self.on_cpu, self._cause, self._trouble = True, cause, trouble
+        self.on_cpu, self._in_use, self._cause, self._trouble = True, False, cause, trouble
         self._lost_s, self._deaths = now_s, 0
         self._losses += 1
         self._engines.clear()
@@ -234,7 +235,7 @@ class Acceleration:
         self.coming_back = True
         asked = self._ask_back()
         if asked is None:
-            self._have()
+            self._have(in_use=False)
             return
         if not asked:
             self._settle()
@@ -264,7 +265,7 @@ class Acceleration:
             return None
         now_s = time.monotonic()
         return AcceleratorFigures(
-            in_use=not self.on_cpu,
+            in_use=self._in_use,
             losses_total=self._losses,
             cpu_seconds_total=round(self._cpu_s + (now_s - self._lost_s) * self.on_cpu, 3),
         )
@@ -275,7 +276,7 @@ class Acceleration:
             return None
         return AcceleratorInfo(
             name=self.title,
-            in_use=not self.on_cpu,
+            in_use=self._in_use,
             fallback="cpu" if self._falls_back else "none",
             cause=self._cause or None,
             trouble=self._trouble or None,

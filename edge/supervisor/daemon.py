@@ -23,8 +23,10 @@ from edge.supervisor.broker import EmbeddedBroker
 from edge.supervisor.commands import Commands
 from edge.supervisor.device_info import device_info
 from edge.supervisor.farewell import put_away, summarize
+from edge.supervisor.health import HealthWatch
 from edge.supervisor.home_assistant import HomeAssistant
 from edge.supervisor.idle import WakeUpLimit
+from edge.supervisor.intervals import at_intervals
 from edge.supervisor.log import log
 from edge.supervisor.notify import notify, watchdog_interval_s
 from edge.supervisor.obey import Obey
@@ -78,7 +80,8 @@ class Daemon:
         self._archive = Archive(self._device.recorder)
         self.steering = Steering(self._device.device)
         self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
-        self._home = HomeAssistant(self._pipelines, self._archive.sensors)
+        self._health = HealthWatch(self, self._archive.sensors)
+        self._home = HomeAssistant(self._pipelines, self._health)
         self._sequences: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._event_sequence = itertools.count()
 
@@ -119,7 +122,7 @@ class Daemon:
                 self._telemetry,
                 self._keep_info,
                 self._keep_watchdog,
-                self._archive.sensors.run,
+                self._health.run,
             )
         ]
         tending = self._loop.create_task(self._tend())
@@ -262,16 +265,13 @@ class Daemon:
             self._home.tend()
 
     async def _telemetry(self) -> None:
-        """Publish figures every interval, on a grid that does not drift."""
-        due = time.monotonic()
-        while True:
-            due = max(due + self._device.telemetry.interval_s, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
-            self._report()
+        """Publish figures every interval."""
+        await at_intervals(self._report, lambda: self._device.telemetry.interval_s)
 
     def _report(self) -> None:
         self._outlet.clock_synced = clock.synced()
         self._outlet.tell_of_certificates()
+        self._outlet.send(self._health.report())
         for pipeline in self._pipelines.values():
             metrics = pipeline.metrics()
             self._outlet.send(metrics)

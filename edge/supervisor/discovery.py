@@ -45,11 +45,13 @@ class Discovery(NamedTuple):
         ).encode("utf-8", "replace")
 
 
-def discover(device: Device, identity: str, *, temperature: bool, commands: bool) -> Discovery:
+def discover(
+    device: Device, identity: str, *, temperature: bool, under_voltage: bool, commands: bool
+) -> Discovery:
     """Return how the device is announced.
 
-    `identity` is the same at every start and different on every machine. The temperature is
-    announced where the machine tells it, what steers a pipeline where `commands` are obeyed.
+    `identity` is the same at every start and different on every machine. Temperature and voltage
+    are announced where the machine tells them, what steers a pipeline where `commands` are obeyed.
     """
     base = f"{device.mqtt.base_topic}/{device.device}"
     status = status_topic(device.mqtt.base_topic, device.device)
@@ -75,6 +77,14 @@ def discover(device: Device, identity: str, *, temperature: bool, commands: bool
             "unit_of_measurement": "°C",
             "suggested_display_precision": 1,
             **MEASURED,
+            **DIAGNOSTIC,
+        }
+    if under_voltage:
+        components["under_voltage"] = {
+            **_binary_sensor("Under-voltage", "value_json.under_voltage"),
+            "state_topic": f"{base}/state",
+            "expire_after": expire_after,
+            "device_class": "problem",
             **DIAGNOSTIC,
         }
     for name, pipeline in device.pipelines.items():

@@ -21,27 +21,30 @@ if TYPE_CHECKING:
     from edge.config.device import Device
     from edge.messages import Metrics
     from edge.mqtt.connection import Received
+    from edge.supervisor.health import HealthWatch
     from edge.supervisor.outlet import Outlet
     from edge.supervisor.pipeline import SupervisedPipeline
-    from edge.supervisor.sensor_log import SensorLog
 
 BIRTH_PAUSE_S = 1.0  # a fleet must not answer in one stroke; at most
 # Timers beside those of the pipelines, whose names hold no dot.
 BIRTH, DEVICE = ".birth", ".device"
+OF_THE_MACHINE = {"temperature", "under_voltage"}  # entities
 
 
 class HomeAssistant:
     """Outlives reloads: it knows what was announced before, and takes back what is no more."""
 
-    def __init__(self, pipelines: Mapping[str, SupervisedPipeline], sensors: SensorLog) -> None:
+    def __init__(self, pipelines: Mapping[str, SupervisedPipeline], health: HealthWatch) -> None:
         """`pipelines` are the daemon's own, as they are at any moment."""
         self._pipelines = pipelines
-        self._sensors = sensors
+        self._health = health
+        health.voltage_changed = self._tell_device
         self._states: dict[str, PipelineState] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._memory: Memory | None = None
         self._announced: Announced | None = None
         self._settled = True
+        self._tells_of_machine = False
 
     def use(self, device: Device, outlet: Outlet, *, commands: bool) -> None:
         """Announce a device as it is configured now, and remove what it no longer has.
@@ -63,6 +66,9 @@ class HomeAssistant:
         for topic in before.topics if before is not None else ():
             if topic not in still:
                 outlet.retain(topic, b"")
+        self._tells_of_machine = self._enabled and bool(
+            OF_THE_MACHINE & self._discovery.components.keys()
+        )
         if self._enabled:
             self._tell_all()
 
@@ -128,11 +134,12 @@ class HomeAssistant:
         return before if before is not None and before.is_about_the_same(now) else now
 
     def _announce(self, memory: Memory, commands: bool) -> Announced:
-        self._sensors.look()
+        self._health.look()
         self._discovery = discover(
             self._device,
             client_id(self._device.device),
-            temperature=self._sensors.temperature_c is not None,
+            temperature=self._health.temperature_c is not None,
+            under_voltage=self._health.under_voltage is not None,
             commands=commands,
         )
         base = f"{self._device.mqtt.base_topic}/{self._device.device}"
@@ -206,7 +213,7 @@ class HomeAssistant:
 
     def _tell_device(self) -> None:
         """Publish the machine's state, again and again, where it has one to tell."""
-        if "temperature" not in self._discovery.components:
+        if not self._tells_of_machine:
             return
         self._outlet.send(
             DeviceState(
@@ -214,7 +221,8 @@ class HomeAssistant:
                 boot=self._outlet.boot,
                 at=clock.utc(),
                 clock_synced=self._outlet.clock_synced,
-                temperature_c=self._sensors.temperature_c,
+                temperature_c=self._health.temperature_c,
+                under_voltage=self._health.under_voltage,
             )
         )
         due_s = self._loop.time() + self._device.home_assistant.interval_s

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from edge.wire import Change, Look, Record
 
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-HEALTHY_S = 60.0  # a worker that lived so long is restarted at once again
+HEALTHY_S = 10.0  # a worker that lived so long is restarted at once again
 START_LIMIT_S = 120.0  # loading a large model on a slow card
 ACCELERATED_START_LIMIT_S = 45.0  # a probe has loaded it a moment ago
-SILENT_LIMIT_S = 3.0  # a worker says every half second that it lives
+SILENT_LIMIT_S = 2.0  # a worker says every half second that it lives
 STUCK_LIMIT_S = 30.0  # one forward pass
 ACCELERATOR_LIMIT_S = 2.0  # one forward pass of an accelerator: there are milliseconds' worth
 SLOWER_THAN_FIRST = 20  # times the first pass, which loads what the others find there
@@ -316,12 +316,14 @@ class Keeper:
             ticks += 1
             self._silent_ticks += 1
             busy_s = (time.monotonic_ns() - self._busy_since_ns) / 1e9 if self._busy_since_ns else 0
-            if not self.ready:
+            if not self.ready and not worker.is_stopped:
+                self._silent_ticks = 0  # it says nothing while it loads
+            if self._silent_ticks * TICK_S > SILENT_LIMIT_S:
+                self._verdict = f"killed: it stopped answering for {SILENT_LIMIT_S:g} s"
+            elif not self.ready:
                 limit_s = ACCELERATED_START_LIMIT_S if self.options.accelerated else START_LIMIT_S
                 if ticks * TICK_S > limit_s:
                     self._verdict = f"killed: not ready after {limit_s:g} s"
-            elif self._silent_ticks * TICK_S > SILENT_LIMIT_S:
-                self._verdict = f"killed: it stopped answering for {SILENT_LIMIT_S:g} s"
             elif busy_s > self._stuck_limit_s:
                 self.stuck = True
                 self._verdict = f"killed: one forward pass took over {self._stuck_limit_s:g} s"

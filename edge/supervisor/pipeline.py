@@ -19,7 +19,7 @@ from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.looking import Looking
-from edge.supervisor.pipeline_info import facts, metrics
+from edge.supervisor.pipeline_info import facts, loaded, metrics
 from edge.supervisor.requests import requested, why_no_answer
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.source import SupervisedSource
@@ -100,6 +100,7 @@ class SupervisedPipeline:
             leave=self._close_window,
             tell=self._tell,
             acceleration=self.acceleration,
+            sensors=archive.sensors.sensors,
         )
         self.looking = Looking(self.keeper.ask)
         if paused:
@@ -198,10 +199,7 @@ class SupervisedPipeline:
             "model_loaded",
             f"{self.rungs.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
             f"({ready.engine_reason})",
-            threads=ready.threads,
-            digest=ready.digest,
-            init_ms=ready.init_ms,
-            first_invoke_ms=ready.first_invoke_ms,
+            **loaded(ready),
         )
         if self._died_ns is not None:
             away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)
@@ -334,8 +332,7 @@ class SupervisedPipeline:
         """See that the accelerator can be used, where there is one, before a worker needs it."""
         failed = await self.acceleration.prove()
         self.keeper.options = self.rungs.options
-        if self.acceleration.wanted:
-            self.outlet.changed()
+        self.outlet.changed()
         return failed
 
     def _take_accelerator_back(self) -> bool | None:

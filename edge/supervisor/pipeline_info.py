@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.commands import Reached
-from edge.messages import CacheFigures, EngineInfo, Metrics, ModelInfo, PipelineInfo
+from edge.messages import CacheFigures, EngineInfo, GoldenInfo, Metrics, ModelInfo, PipelineInfo
 from edge.supervisor import clock
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
     from edge.messages import SourceFigures
     from edge.supervisor.pipeline import SupervisedPipeline
+    from edge.wire import Ready
 
 
 def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
@@ -49,9 +50,21 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
             first_invoke_ms=ready.first_invoke_ms,
             warm_up_frames=ready.warm_up_frames,
             batch=ready.batch,
+            golden=GoldenInfo(**ready.golden) if ready.golden else None,  # type: ignore[arg-type]
         ),
         accelerator=pipeline.acceleration.info(),
     )
+
+
+def loaded(ready: Ready) -> dict[str, Any]:
+    """Return the details of the event that tells of a loaded model."""
+    details = {
+        "threads": ready.threads,
+        "digest": ready.digest,
+        "init_ms": ready.init_ms,
+        "first_invoke_ms": ready.first_invoke_ms,
+    }
+    return details if ready.golden is None else details | {"golden": ready.golden}
 
 
 def facts(pipeline: SupervisedPipeline) -> Facts:

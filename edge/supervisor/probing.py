@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from edge.accelerators.base import Trouble
+from edge.accelerators.base import OF_EVERY_ENGINE, Trouble
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import child_environment, how_it_ended, python_command
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edge.config.model import Model
 
 PROBE = "edge.engines.probe"
+DYING_S = 5.0
 LIMIT_S = 30.0  # the first use of a USB accelerator loads its firmware
 ENGINES: tuple[Literal["litert", "tflite-runtime"], ...] = ("litert", "tflite-runtime")
 
@@ -30,6 +32,8 @@ class Probed(NamedTuple):
     cause: str
     """One of `edge.accelerators.base.Cause`, or an error's name; empty where it can be used."""
     seconds: float
+    remarks: tuple[str, ...] = ()
+    """What is worth a word though it can be used."""
 
     @property
     def ok(self) -> bool:
@@ -37,34 +41,51 @@ class Probed(NamedTuple):
         return not self.trouble
 
 
-async def probe(model: Model, *, limit_s: float = LIMIT_S) -> Probed:
+async def probe(model: Model, *, limit_s: float = LIMIT_S, with_model: bool = True) -> Probed:
     """Try a model on its accelerator in processes of their own, one an engine, until one works.
 
-    With `engine: auto` each engine that is installed is tried: a library is built for one
-    TFLite, and crashes another. `limit_s` is for each of them.
+    With `engine: auto` each engine that is installed is tried, for a library is built for one
+    TFLite and crashes another; but not where another would only meet the same. `limit_s` is for
+    each of them. Without the model only the device is opened.
     """
     began = time.monotonic()
     found = []
     for engine in ENGINES if model.engine == "auto" else (model.engine,):
-        found.append(await _try(model, engine, limit_s))
-        if found[-1].ok:
+        found.append(await _try(model, engine, limit_s, with_model=with_model))
+        if found[-1].ok or found[-1].cause in OF_EVERY_ENGINE:
             break
     # What another engine says of itself is no news where one is installed and failed.
     tried = [one for one in found if one.cause != "EngineError"] or found
-    best = next((one for one in tried if one.ok), tried[0])
-    return best._replace(seconds=round(time.monotonic() - began, 3))
+    told = found[-1] if found[-1].ok else _of_both(*tried)
+    return told._replace(seconds=round(time.monotonic() - began, 3))
 
 
-def probe_now(model: Model, *, limit_s: float = LIMIT_S) -> Probed:
+def _of_both(first: Probed, second: Probed | None = None) -> Probed:
+    """Return the trouble to tell of: that of the better engine, and that the other is no help."""
+    if second is None:
+        return first
+    if second.cause in OF_EVERY_ENGINE:  # it came farther
+        return second
+    return first._replace(trouble=f"{first.trouble}; with {second.engine} it is no better")
+
+
+def probe_now(model: Model, *, limit_s: float = LIMIT_S, with_model: bool = True) -> Probed:
     """Do the same where no event loop runs: at the command line."""
-    return asyncio.run(probe(model, limit_s=limit_s))
+    return asyncio.run(probe(model, limit_s=limit_s, with_model=with_model))
 
 
-async def _try(model: Model, engine: Literal["litert", "tflite-runtime"], limit_s: float) -> Probed:
+async def _try(
+    model: Model,
+    engine: Literal["litert", "tflite-runtime"],
+    limit_s: float,
+    *,
+    with_model: bool,
+) -> Probed:
     accelerator = model.accelerator
     if accelerator is None:
         raise ValueError(f"{model.path} has no accelerator to be probed")
-    command = python_command(PROBE, str(model.path), accelerator.model_dump_json(), engine)
+    path = str(model.path) if with_model else ""
+    command = python_command(PROBE, path, accelerator.model_dump_json(), engine)
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -96,10 +117,11 @@ async def _try(model: Model, engine: Literal["litert", "tflite-runtime"], limit_
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            with suppress(asyncio.TimeoutError):  # one that waits in a driver does not even die
+                await asyncio.wait_for(process.wait(), DYING_S)
     last = said[-1] if said else {}
     if "ok" in last:
-        return Probed(engine, "", "", 0)
+        return Probed(engine, "", "", 0, tuple(last["remarks"]))
     if "failed" in last:
         return Probed(engine, last["message"], last.get("cause", last["failed"]), 0)
     words.feed(b"")

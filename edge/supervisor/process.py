@@ -83,6 +83,15 @@ class ChildProcess:
         assert self.process.stdout is not None  # noqa: S101  asked for above
         return self.process.stdout.fileno()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody stopped it, with SIGSTOP or a debugger: proc(5), /proc/PID/stat."""
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return stat.rpartition(") ")[2][:1] in {"T", "t"}
+
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()

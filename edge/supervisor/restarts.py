@@ -36,17 +36,17 @@ class Restarts:
         if self._path is None:
             return True
         pause_s = self._pause_s(self._path)
+        self._note(self._path)
         if pause_s:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS_THE_WAIT)
             times = f"{self._bad_ends} times in a row"
             notify(f"STATUS=ended badly {times}: begins again {pause_s:g} s after the last end")
-            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS_THE_WAIT)
             came = signal.sigtimedwait(ENDS_THE_WAIT, pause_s)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS_THE_WAIT)
             if came is not None and came.si_signo != signal.SIGHUP:
                 self.ended_well()
                 return False
-        with suppress(OSError):  # a full disk is a reason neither to wait nor to end
-            self._path.write_text(json.dumps([self._bad_ends, time.monotonic()]))
+        self._note(self._path)
         return True
 
     def ended_well(self) -> None:
@@ -54,6 +54,10 @@ class Restarts:
         if self._path is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
+
+    def _note(self, path: Path) -> None:
+        with suppress(OSError):  # a full disk is a reason neither to wait nor to end
+            path.write_text(json.dumps([self._bad_ends, time.monotonic()]))
 
     def _pause_s(self, path: Path) -> float:
         """Return how long to wait: the file is there when the run that wrote it ended badly."""

@@ -1,15 +1,13 @@
-"""Remembers what the device felt of late, read slowly: once a second."""
+"""Remembers what the device felt of late; somebody looks once a second."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from typing import NamedTuple
 
 from edge.supervisor.sensors import Reading, Sensors
 
-EVERY_S = 1.0
 KEPT = 120  # readings
 
 
@@ -26,18 +24,14 @@ class SensorLog:
 
     def __init__(self, sensors: Sensors | None = None) -> None:
         """Without `sensors` it reads those of this machine."""
-        self._sensors = sensors or Sensors()
+        self.sensors = sensors or Sensors()
         self._kept: deque[Felt] = deque(maxlen=KEPT)
 
-    async def run(self) -> None:
-        """Read again and again, until cancelled."""
-        while True:
-            self.look()
-            await asyncio.sleep(EVERY_S)
-
-    def look(self) -> None:
-        """Read the sensors now."""
-        self._kept.append(Felt(time.monotonic_ns(), self._sensors.read()))
+    def look(self) -> Reading:
+        """Read the sensors now, and remember what they say."""
+        reading = self.sensors.read()
+        self._kept.append(Felt(time.monotonic_ns(), reading))
+        return reading
 
     @property
     def temperature_c(self) -> float | None:

@@ -36,7 +36,7 @@ class StatusLine:
         if outlet.connected:
             parts.append(f"connected to {outlet.address}")
         else:
-            waiting = f", {outlet.waiting} messages wait" if outlet.waiting else ""
+            waiting = f", results and events kept: {outlet.waiting}" if outlet.waiting else ""
             parts.append(f"waiting for {outlet.address}{waiting}")
         if self.refused:
             parts.append(f"the new configuration is not in force: {in_one_line(self.refused)}")

@@ -148,7 +148,7 @@ class CaptureSide:
         self._preprocess = Preprocessor(way.options.model, way.preprocess.spec)
         self._slot = self._mailbox.blank(way)
         self._rehearsal = Rehearsal(self._options, way, alone=self._alone)
-        self.source.make_smaller(self._preprocess.reduction)
+        self.source.make_smaller(self._preprocess.reduction, self._preprocess.scaling)
 
     @property
     def rehearsing_since_ns(self) -> int:

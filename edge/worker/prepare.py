@@ -15,11 +15,12 @@ import numpy as np
 
 from edge.engines.batch import BatchEngine
 from edge.engines.choose import choose
-from edge.engines.engine import Engine
+from edge.engines.delegates import refuse_unfit
 from edge.engines.model_file import read_model_file
 from edge.errors import BatchError, ConfigError, DecodeError, ModelError
 from edge.wire import Ready
 from edge.worker.cache import ResultCache, result_cache
+from edge.worker.load_engine import load_engine
 from edge.worker.preprocess import Preprocessor
 from edge.worker.schedule import Costs
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.decoders.base import Decoder
+    from edge.engines.engine import Engine
     from edge.engines.tuning import Tuning
 
 WARM_UP_FRAMES = 3
@@ -102,7 +104,7 @@ def prepare(
     of the `others` has loaded is not loaded again.
 
     Raises ModelError, EngineError, AcceleratorError, DecodeError, CacheError or ConfigError, each
-    saying what does not fit.
+    saying what does not fit; GoldenError where the model gives other answers than it must.
     """
     cv2.setNumThreads(1)  # the cores belong to the forward pass
     cv2.ocl.setUseOpenCL(False)
@@ -120,18 +122,18 @@ def prepare(
     choice = choose(
         model.engine, model.threads, tuning=tuning, pipeline=pipeline, digest=summary.sha256
     )
-    began = time.monotonic()
     if model.accelerator is not None:
+        refuse_unfit(model.accelerator, summary)
         choice = replace(choice, reason=f"it drives the {model.accelerator.title}")
-    engine = Engine(model.path, choice, threads=choice.threads, accelerator=model.accelerator)
-    init_ms = (time.monotonic() - began) * 1e3
+    loaded = load_engine(model, choice, summary)
+    engine, choice, refusals = loaded.engine, loaded.engine.choice, [*loaded.refusals]
     preprocess = Preprocessor(model, engine.inputs[0])
     try:
         decode = options.decode.make(engine.outputs, read_labels(model.labels))
     except DecodeError as error:
         raise DecodeError(f"{model.path}: {error}") from error
     cache = result_cache(options.cache, summary, preprocess)
-    batches, refusals = None, []
+    batches = None
     if options.batch.max_size > 1:
         try:
             batches = BatchEngine(engine, options.batch.max_size)
@@ -147,12 +149,13 @@ def prepare(
         size_bytes=summary.size_bytes,
         inputs=[str(spec) for spec in engine.inputs],
         outputs=[str(spec) for spec in engine.outputs],
-        init_ms=round(init_ms, 3),
+        init_ms=round(loaded.init_ms, 3),
         first_invoke_ms=round(first_invoke_ms, 3),
         warm_up_frames=WARM_UP_FRAMES,
         rung=rung,
         batch=options.batch.max_size if batches is not None else 1,
         accelerated=options.accelerated,
+        golden=loaded.golden,
     )
     prepared = Prepared(
         options,

@@ -136,6 +136,17 @@ class Preprocessor:
                 return by
         return 1
 
+    def scaling(self, width: int, height: int) -> float:
+        """Return by how much a good scaler may scale a frame before it comes here; 1 is not at all.
+
+        Both sides alike, so that what is cut or filled is the same: at most down to the input's
+        size. An exact `area` is of the whole frame.
+        """
+        if not self.takes_pixels or self._interpolation == "area":
+            return 1.0
+        (top, bottom, left, right), (to_width, to_height) = self._plan(width, height)
+        return min(max(to_width / (right - left), to_height / (bottom - top)), 1.0)
+
     def _plan(self, width: int, height: int) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         """Return what is cut of a frame (top, bottom, left, right) and its (width, height) then."""
         whole, fitted = (0, height, 0, width), (self._width, self._height)

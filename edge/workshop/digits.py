@@ -258,6 +258,12 @@ def describe(
             "int8_correct": int8_correct,
             "int8_engine": f"ai-edge-litert {version('ai-edge-litert')}",
         },
+        "golden": {
+            "file": "digits.golden.npz",
+            "meaning": "held-out images and what the model must answer to them",
+            "command": "edge golden models/digits/digits.tflite models/digits/held-out.png "
+            "--tile 8, once the model is made",
+        },
         "data": {
             "name": "Optical Recognition of Handwritten Digits, its test part of 1797 images",
             "authors": "E. Alpaydin, C. Kaynak (1998), UCI Machine Learning Repository",

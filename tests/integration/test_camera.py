@@ -247,6 +247,53 @@ print(json.dumps([best["index"], best["score"]]))
 """
 
 
+@pytest.mark.parametrize("driver", ["unicam", "rp1-cfe", "bcm2835-isp", "pispbe"])
+def test_the_pis_own_camera_is_not_opened_through_v4l2_and_the_way_is_named(
+    driver: str, camera: EmulatedCamera
+) -> None:
+    camera.plug_in([photograph()], driver=driver)
+    said = camera.run(
+        OPENED
+        + """
+try:
+    opened()
+except SourceError as error:
+    print(error)
+"""
+    )
+    assert f"video0: belongs to the Raspberry Pi's camera port ({driver})" in said
+    assert "use `type: picamera`" in said
+    assert "sudo apt install python3-picamera2" in said
+
+
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [
+        ("uvcvideo", "video0"),
+        ("rp1-cfe", "there is no camera on USB, and NODE belongs to the Raspberry Pi's camera"),
+        ("bcm2835-isp", "there is no camera: FOLDER/video* holds none"),
+        ("", "there is no camera: FOLDER/video* holds none"),
+    ],
+)
+def test_auto_takes_the_first_camera_that_v4l2_can_use(
+    driver: str, said: str, camera: EmulatedCamera
+) -> None:
+    if driver:
+        camera.plug_in([photograph()], driver=driver)
+    camera.node.with_name("video-none").touch()
+    found = camera.run(
+        OPENED
+        + """
+from edge.sources.camera import first_camera
+try:
+    print(first_camera(node.parent).name)
+except SourceError as error:
+    print(str(error).replace(str(node), "NODE").replace(str(node.parent), "FOLDER"))
+"""
+    )
+    assert found.startswith(said)
+
+
 def test_a_camera_that_is_pulled_out_is_lost_and_back_when_it_is_plugged_in(
     camera: EmulatedCamera,
     broker: Mosquitto,

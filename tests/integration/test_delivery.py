@@ -16,7 +16,7 @@ from parties import Daemon, Listener, Mosquitto
 from proxy import Proxy
 
 from edge.messages import Event
-from edge.mqtt import connection
+from edge.mqtt import pauses
 from edge.mqtt.access import Access
 from edge.mqtt.repeats import Repeats
 from edge.sinks.mqtt import MqttSink
@@ -96,8 +96,8 @@ class Cutter(threading.Thread):
 def test_a_hundred_cuts_lose_nothing_and_change_no_order(
     broker: Mosquitto, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "RETRY_S", (0.01, 0.02))
-    monkeypatch.setattr(connection, "LONGEST_RETRY_S", 0.05)
+    monkeypatch.setattr(pauses, "FIRST_S", (0.01, 0.02))
+    monkeypatch.setattr(pauses, "LONGEST_S", 0.05)
     monkeypatch.setattr(spool_module, "STALL_S", 0.1)  # so that some go by disk
     monkeypatch.setattr(spool_module, "TEND_EVERY_S", 0.05)
 

@@ -16,6 +16,7 @@ import pytest
 from parties import Daemon, Listener, Mosquitto, device, free_port, wait_for_port
 from pydantic import TypeAdapter
 
+from edge.health import Health
 from edge.latency.hdr_codec import decode
 from edge.latency.histogram import Histogram
 from edge.messages import Event, Info, Metrics, Result
@@ -26,6 +27,7 @@ SCHEMAS = {
     "metrics": TypeAdapter(Metrics).json_schema(),
     "events": TypeAdapter(Event).json_schema(),
     "info": TypeAdapter(Info).json_schema(),
+    "health": TypeAdapter(Health).json_schema(),
 }
 
 Start = Callable[..., Daemon]
@@ -43,7 +45,7 @@ def test_every_message_fits_the_schema_of_its_topic(
         kinds.add(kind)
         if kind != "status":
             jsonschema.validate(heard.payload, SCHEMAS[kind])
-    assert kinds == {"predictions", "metrics", "events", "info", "status"}
+    assert kinds == {"predictions", "metrics", "events", "info", "status", "health"}
 
 
 def test_results_are_numbered_without_gaps_and_say_when_they_were_captured(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from parties import Daemon, Listener, Mosquitto, device, free_port, wait_for_port
-from scraper import Samples, assert_same
+from scraper import Samples, assert_machine, assert_same
 
 from edge.cli import main
 from edge.config.load import load
@@ -50,6 +50,7 @@ def test_all_sinks_say_what_mqtt_says(
     of_the_daemon = {key: newest["more"][key] for key in own}
     for report in newest.values():  # the daemon's own figures are those of the last report
         assert_same(samples, report | of_the_daemon)
+    assert_machine(samples, listener.of("dev/health")[-1])
     assert newest["more"]["cache"]["hits_total"] > 0
     assert sorted(tmp_path.glob("*edge.prom*")) == [textfile]
 

@@ -206,6 +206,16 @@ def test_the_live_screen_follows_keys_and_the_terminals_size(
         assert b"\x1b[?25h" in terminal.written[-40:]  # the cursor is to be seen again
 
 
+HEALTH = {
+    "load_1m": 0.42, "throttled": ["under-voltage"], "uptime_s": 93784.5,
+    "memory": {"total_bytes": 968204288, "available_bytes": 627036160},
+    "disk": {"free_bytes": 25_000_000_000},
+}  # fmt: skip
+MACHINE = (
+    "machine: held back by under-voltage, load 0.42, 627.0 of 968.2 MB of memory available, 25.0 GB"
+)
+
+
 def test_a_key_shows_a_devices_last_events(broker: Mosquitto, crowd: Crowd) -> None:
     devices = a_fleet(3)
     report_soon(crowd, devices)
@@ -213,8 +223,10 @@ def test_a_key_shows_a_devices_last_events(broker: Mosquitto, crowd: Crowd) -> N
         terminal.wait_for(lambda screen: "pi-002" in "".join(screen))
         for number in (0, 1, 1):
             crowd.say(*devices[1].event(number, f"event {number} \x1b[2J"))
+        crowd.say("edge/pi-001/health", json.dumps(HEALTH))
         terminal.press("j\r")
         terminal.wait_for(lambda screen: r"event 1 \x1b[2J" in "".join(screen))
+        terminal.wait_for(lambda screen: MACHINE in "\n".join(screen))
         shown = [line for line in terminal.screen if "deadline_missed" in line]
         assert len(shown) == 2  # the newest first, the repeated one once
         assert r"event 1" in shown[0]

@@ -4,6 +4,7 @@
  * $EMULATED_CAMERA is the path. An ordinary file lies there and says what the camera is, in words:
  *
  *     frames=FOLDER format=MJPG width=1280 height=720 fps=30 delay_ms=5 stamps=driver
+ *     driver=emulated
  *
  * Frames are the folder's files by name, round and round. The camera has this one format, size and
  * rate: whatever it is asked for, it answers that, as drivers do. A frame is there `delay_ms` after
@@ -51,7 +52,7 @@ struct queue { /* indices of buffers, the oldest first */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int camera = -1; /* the one file descriptor that is a camera */
-static char path[4096], folder[4096], fourcc[5], stamps[16];
+static char path[4096], folder[4096], fourcc[5], stamps[16], driver[16];
 static int width, height, fps, delay_ms;
 static struct frame frames[MOST_FRAMES];
 static int frame_count;
@@ -170,6 +171,29 @@ static int request_buffers(struct v4l2_requestbuffers *request)
     return answer(0);
 }
 
+/* The one format, size and rate, for those who ask for all. */
+static int enumerate(unsigned long number, void *argument)
+{
+    struct v4l2_fmtdesc *format = argument;
+    struct v4l2_frmsizeenum *size = argument;
+    struct v4l2_frmivalenum *rate = argument;
+    if (format->index) /* it stands first in all of them */
+        return answer(EINVAL);
+    switch (number) {
+    case VIDIOC_ENUM_FMT:
+        format->pixelformat = v4l2_fourcc(fourcc[0], fourcc[1], fourcc[2], fourcc[3]);
+        return answer(0);
+    case VIDIOC_ENUM_FRAMESIZES:
+        size->type = V4L2_FRMSIZE_TYPE_DISCRETE;
+        size->discrete = (struct v4l2_frmsize_discrete){width, height};
+        return answer(0);
+    default:
+        rate->type = V4L2_FRMIVAL_TYPE_DISCRETE;
+        rate->discrete = (struct v4l2_fract){1, fps};
+        return answer(0);
+    }
+}
+
 static int request(unsigned long number, void *argument)
 {
     struct v4l2_buffer *buffer = argument;
@@ -181,10 +205,15 @@ static int request(unsigned long number, void *argument)
     switch (number) {
     case VIDIOC_QUERYCAP:
         memset(capability, 0, sizeof *capability);
-        strcpy((char *)capability->driver, "emulated");
+        strcpy((char *)capability->driver, driver);
+        strcpy((char *)capability->card, "Emulated camera");
         capability->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
         capability->device_caps = capability->capabilities;
         return answer(0);
+    case VIDIOC_ENUM_FMT:
+    case VIDIOC_ENUM_FRAMESIZES:
+    case VIDIOC_ENUM_FRAMEINTERVALS:
+        return enumerate(number, argument);
     case VIDIOC_G_FMT:
     case VIDIOC_TRY_FMT:
     case VIDIOC_S_FMT:
@@ -309,6 +338,7 @@ static int open_camera(void)
     if (!file)
         return -1;
     strcpy(stamps, "driver");
+    strcpy(driver, "emulated");
     delay_ms = 0;
     while (fscanf(file, "%4095s", word) == 1) {
         sscanf(word, "frames=%4095s", folder);
@@ -318,6 +348,7 @@ static int open_camera(void)
         sscanf(word, "fps=%d", &fps);
         sscanf(word, "delay_ms=%d", &delay_ms);
         sscanf(word, "stamps=%15s", stamps);
+        sscanf(word, "driver=%15s", driver);
     }
     fclose(file);
     read_frames();

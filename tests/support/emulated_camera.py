@@ -47,6 +47,7 @@ class EmulatedCamera:
         fps: int = 30,
         delay_ms: int = 5,
         stamps: str = "driver",
+        driver: str = "emulated",
     ) -> None:
         """Be there, and show these pictures (BGR, all of one size) in turn."""
         self._frames.mkdir(exist_ok=True)
@@ -62,7 +63,7 @@ class EmulatedCamera:
         height, width = pictures[0].shape[:2]
         words = f"frames={self._frames} format={fourcc} width={width} height={height} fps={fps}"
         new = self.node.with_suffix(".new")
-        new.write_text(f"{words} delay_ms={delay_ms} stamps={stamps}\n")
+        new.write_text(f"{words} delay_ms={delay_ms} stamps={stamps} driver={driver}\n")
         new.rename(self.node)
 
     def unplug(self) -> None:

@@ -29,6 +29,8 @@ class Proxy:
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._lock = threading.Lock()
         self._stalled_until = 0.0
+        self.turning_away = False
+        """Whether new connections are closed as soon as they are made, as a dead service's are."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -39,8 +41,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._thread.join()
-        self._listening.close()
-        self.cut()
+        self.shut()
 
     @property
     def connections(self) -> int:
@@ -60,6 +61,16 @@ class Proxy:
                 each.close()
         return len(ended) // 2
 
+    def shut(self) -> None:
+        """End all connections and listen no more, so that the next are refused."""
+        self._listening.close()
+        self.cut(reset=True)
+
+    def open(self) -> None:
+        """Listen again, where it was shut."""
+        if self._listening.fileno() < 0:
+            self._listening = socket.create_server(("127.0.0.1", self.port))
+
     def stall(self, seconds: float) -> None:
         """Hand nothing on for so long, as a link does that is up and dead."""
         self._stalled_until = time.monotonic() + seconds
@@ -69,22 +80,30 @@ class Proxy:
             if (rest_s := self._stalled_until - time.monotonic()) > 0:
                 self._closed.wait(min(rest_s, 0.05))
                 continue
+            listening = self._listening
             with self._lock:
                 ends = list(self._pairs)
+            if listening.fileno() >= 0:
+                ends.append(listening)
             try:
-                ready, _, _ = select.select([self._listening, *ends], [], [], 0.02)
+                ready, _, _ = select.select(ends, [], [], 0.02)
             except (OSError, ValueError):
                 continue  # one of them was cut meanwhile
             for each in ready:
-                if each is self._listening:
-                    self._accept()
+                if each is listening:
+                    self._accept(listening)
                 else:
                     self._hand_on(each)
 
-    def _accept(self) -> None:
-        near, _ = self._listening.accept()
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            near, _ = listening.accept()
+        except OSError:
+            return  # shut meanwhile
         self.accepted += 1
         try:
+            if self.turning_away:
+                raise ConnectionRefusedError
             far = socket.create_connection(("127.0.0.1", self._target))
         except OSError:
             near.close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.health import HELD_BACK_BY
 from edge.latency.hdr_codec import decode
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99_9", "max")
@@ -74,6 +75,35 @@ def assert_same(samples: Samples, metrics: dict[str, Any]) -> None:
         steps = samples.get("edge_ladder_steps_total", **who, direction=way)
         assert steps == ladder.get(f"steps_{way}_total")
     assert samples.of("edge_ladder_seconds_total", **who) == ladder["seconds_total"]
+
+
+def assert_machine(samples: Samples, health: dict[str, Any]) -> None:
+    """Assert that the samples of the machine say what its health message says; null is absent."""
+    device = {"device": health["device"]}
+    memory, disk = health["memory"] or {}, health["disk"] or {}
+    for name, value in (
+        ("uptime_seconds", health["uptime_s"]),
+        ("under_voltage", health["under_voltage"]),
+        ("load1", health["load_1m"]),
+        ("load5", health["load_5m"]),
+        ("load15", health["load_15m"]),
+        ("memory_bytes", memory.get("total_bytes")),
+        ("memory_available_bytes", memory.get("available_bytes")),
+        ("swap_bytes", memory.get("swap_total_bytes")),
+        ("swap_free_bytes", memory.get("swap_free_bytes")),
+        ("disk_bytes", disk.get("total_bytes")),
+        ("disk_free_bytes", disk.get("free_bytes")),
+    ):
+        assert samples.get(f"edge_machine_{name}", **device) == value, name
+    throttled = health["throttled"]
+    by = samples.of("edge_machine_throttled", **device)
+    assert by == {
+        word: word in throttled for word in (HELD_BACK_BY if throttled is not None else ())
+    }
+    for field, family in (("mhz", "clock"), ("min_mhz", "clock_min"), ("max_mhz", "clock_max")):
+        told = {str(each["cores"][0]): each[field] for each in health["clocks"] if each["cores"]}
+        hertz = samples.of(f"edge_machine_{family}_hertz", **device)
+        assert hertz == {core: mhz * 1e6 for core, mhz in told.items() if mhz is not None}
 
 
 def _assert_figures(

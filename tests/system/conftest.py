@@ -5,8 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from parties import Mosquitto
 
 from system.container import Container, missing, wheel
+from system.service import Service
+
+RECOVERED: dict[str, float] = {}
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,47 @@ def container(new_container: Callable[[str], Container], built_wheel: Path) -> C
     device.run("python3 -m venv /opt/edge-runtime")
     device.pip(f"install --quiet /root/{built_wheel.name}")
     return device
+
+
+@pytest.fixture(scope="session")
+def broker(mosquitto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A mosquitto outside of the container."""
+    with Mosquitto(mosquitto, tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def installed(container: Container, broker: Mosquitto) -> Service:
+    """The service, installed for two pipelines of handwritten digits at 30 frames a second."""
+    service = Service(container, broker.port)
+    service.install(service.yaml())
+    return service
+
+
+@pytest.fixture(scope="session")
+def as_installed(installed: Service) -> str:
+    """How it was configured first."""
+    return installed.as_it_is()
+
+
+@pytest.fixture
+def service(installed: Service, as_installed: str) -> Service:
+    """The service as it was installed, just started, whatever a test before has done to it."""
+    if installed.as_it_is() != as_installed:
+        installed.install(installed.yaml())
+    installed.run("restart")
+    return installed
+
+
+@pytest.fixture
+def recovered() -> Callable[[str, float], None]:
+    """Note how many seconds it took until results came again after a fault."""
+    return RECOVERED.__setitem__
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how long it took to be back after each fault."""
+    if RECOVERED:
+        terminalreporter.section("seconds from the fault to the next frame's result")
+        for fault, seconds in RECOVERED.items():
+            terminalreporter.write_line(f"{seconds:7.2f}  {fault}")

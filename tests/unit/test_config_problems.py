@@ -18,7 +18,7 @@ pipelines:
     source: {type: synthetic}
     model: {path: a.tflite}
 """
-SOURCES = "`camera`, `images`, `mqtt`, `synthetic` or `video`"
+SOURCES = "`camera`, `images`, `mqtt`, `picamera`, `synthetic` or `video`"
 THREADS = "threads: must be a whole number from 1 to 64, or `auto`"
 UNKNOWN = "is not known here; known are"
 IMAGES_KEYS = "`type`, `deadline_ms`, `path`, `fps`, `loop`, `truth`, `tile`"
@@ -34,8 +34,8 @@ QUOTES = "put quotes around it"
 MEAN = "mean: must be a number, or a list of 1 to 3 numbers"
 RESIZE = "resize: must be `stretch`, `letterbox` or `crop`"
 KEYS = ", ".join(f"`{key}`" for key in (
-    "path", "labels", "engine", "threads", "accelerator", "fallback", "cpu_path", "resize",
-    "interpolation", "colour", "mean", "std"
+    "path", "labels", "engine", "threads", "accelerator", "fallback", "cpu_path", "golden",
+    "resize", "interpolation", "colour", "mean", "std"
 ))  # fmt: skip
 PATH = ".path: must be a path, or a list of one or more paths"
 FPS = ".fps: must be a number from 0.0001 to 10000, or `file`, or `null`"
@@ -93,7 +93,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
         deadline_ms: 12
         publish: every
     """
-    reserved = "command, status, info, metrics, events, predictions, state"
+    reserved = "command, status, info, metrics, events, predictions, state, health"
     assert refusal(text, THREADS="many") == [
         f"1: device: {LEVEL}",
         f"3: mqtt{BROKER}",
@@ -150,6 +150,9 @@ def test_a_build_for_the_cpu_belongs_to_an_accelerator(refusal: Refusal) -> None
             "accelerator: {device: usb}",
             "accelerator.type: is missing: it must be `delegate` or `edgetpu`",
         ),
+        ("golden: 5", "golden: must be a path, or a mapping with `path` and `steps`, not 5"),
+        ("golden: {path: a, steps: -1}", "golden.steps: must be a number from 0 to 255, not -1"),
+        ("golden: {path: a, zzz: b}", f"golden.zzz: {UNKNOWN} `path`, `steps`"),
         ("zzz: 1", f"zzz: {UNKNOWN} {KEYS}"),
         ('"z\\nz": 1', f"'z\\nz': {UNKNOWN} {KEYS}"),
     ],
@@ -216,7 +219,7 @@ def test_a_plugin_is_told_by_its_fields_and_not_by_pydantics_tags(
             "sources: {metrics: {type: camera}}",
             (
                 ".sources.metrics: is a topic of its own; these names are taken: command, "
-                "status, info, metrics, events, predictions, state"
+                "status, info, metrics, events, predictions, state, health"
             ),
         ),
         ("sources: {a: {type: webcam}}", f".sources.a.type: must be {SOURCES}, not 'webcam'"),

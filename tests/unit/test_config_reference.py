@@ -59,6 +59,8 @@ def test_the_schema_accepts_the_device_configs_of_this_repository() -> None:
         ("source", {"type": "video", "path": "x", "fps": 0}),
         ("decode", {"type": "raw", "top_k": 1}),
         ("model", {"path": "x", "threads": 65}),
+        ("model", {"path": "x", "golden": 5}),
+        ("model", {"path": "x", "golden": {"steps": 2}}),
         ("on_late", "wait"),
         ("deadline", 5),
     ],
@@ -68,6 +70,12 @@ def test_the_schema_refuses_what_the_daemon_refuses(part: str, value: object) ->
     validator = jsonschema.Draft202012Validator(json_schema())
     assert validator.is_valid({"pipelines": {"a": pipeline}})
     assert not validator.is_valid({"pipelines": {"a": {**pipeline, part: value}}})
+
+
+@pytest.mark.parametrize("golden", ["g.npz", {"path": "g.npz"}, {"path": "g", "steps": 0}, None])
+def test_the_schema_accepts_short_forms(golden: object) -> None:
+    pipeline = {"source": {"type": "synthetic"}, "model": {"path": "x", "golden": golden}}
+    jsonschema.Draft202012Validator(json_schema()).validate({"pipelines": {"a": pipeline}})
 
 
 def test_the_schema_wants_a_password_that_is_not_in_clear() -> None:
@@ -101,6 +109,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `home_assistant.occupancy`",
         "### `pipelines.NAME`",
         "### `pipelines.NAME.model`",
+        "### `pipelines.NAME.model.golden`",
         "### `pipelines.NAME.batch`",
         "### `pipelines.NAME.cpu`",
         "### `pipelines.NAME.publish`",

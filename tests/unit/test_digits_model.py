@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def test_the_card_describes_this_very_file(card: Any) -> None:
     model = (FOLDER / card["model"]["file"]).read_bytes()
     assert hashlib.sha256(model).hexdigest() == card["model"]["sha256"]
     assert len(model) == card["model"]["size_bytes"]
+
+
+def test_the_golden_file_was_made_with_this_very_model(card: Any) -> None:
+    with np.load(FOLDER / card["golden"]["file"], allow_pickle=False) as golden:
+        assert json.loads(str(golden["origin"]))["digest"] == card["model"]["sha256"]
 
 
 def test_every_tile_of_the_sheet_has_its_true_label(tiles: Any, true_labels: list[str]) -> None:

@@ -39,8 +39,14 @@ def device(**options: Any) -> Device:
     )
 
 
-def announced(*, temperature: bool = True, commands: bool = True, **options: Any) -> Discovery:
-    return discover(device(**options), "edge-0123", temperature=temperature, commands=commands)
+def announced(*, machine: bool = True, commands: bool = True, **options: Any) -> Discovery:
+    return discover(
+        device(**options),
+        "edge-0123",
+        temperature=machine,
+        under_voltage=machine,
+        commands=commands,
+    )
 
 
 def fits(value: dict[str, Any], schema: dict[str, list[str]]) -> None:
@@ -70,7 +76,7 @@ def test_every_key_is_one_that_home_assistant_knows() -> None:
 
 
 def test_every_pipeline_has_its_entities_and_each_source_a_label() -> None:
-    keys = set(announced(temperature=False, commands=False).components)
+    keys = set(announced(machine=False, commands=False).components)
     assert keys == {
         "status",
         *(f"{kind}.{name}" for kind in ("p99", "fps", "misses", "running") for name in NAMES),

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scraper import Samples, assert_same
-from test_messages import metrics
+from scraper import Samples, assert_machine, assert_same
+from test_messages import HEALTH, SILENT_HEALTH, metrics
 
-from edge.messages import LadderFigures, Metrics, SourceFigures
+from edge.health import Health
+from edge.messages import LadderFigures, Message, Metrics, SourceFigures
 from edge.sinks.exposition import exposition
 
 HOSTILE = [
@@ -22,7 +23,7 @@ HOSTILE = [
 ]
 
 
-def payload(report: Metrics) -> Any:
+def payload(report: Message) -> Any:
     """What MQTT says of it."""
     return json.loads(report.to_json())
 
@@ -73,3 +74,11 @@ def test_no_name_can_break_out_of_its_label(text: str) -> None:
 
 def test_without_metrics_there_is_nothing_to_say() -> None:
     assert exposition([]) == ""
+
+
+@pytest.mark.parametrize("health", [HEALTH, SILENT_HEALTH], ids=["told", "not told"])
+def test_the_machine_is_told_as_far_as_it_tells(health: Health) -> None:
+    samples = Samples(exposition([], health))
+    assert_machine(samples, payload(health))
+    told = samples.get("edge_machine_under_voltage", device="porch-pi")
+    assert told == health.under_voltage

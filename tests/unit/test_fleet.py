@@ -254,6 +254,33 @@ def test_payloads_that_no_device_sends_change_nothing(payload: bytes) -> None:
     assert not fleet.devices
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"throttled": "x"}, {"load_1m": -1}, {"memory": 1}, {"memory": {"total_bytes": 1.5}},
+        {"disk": {"free_bytes": "1"}}, {"uptime_s": 1e300}, [],
+    ],
+)  # fmt: skip
+def test_a_health_that_no_machine_has_changes_nothing(payload: Any) -> None:
+    fleet = Fleet(["edge"], "recent")
+    heard(fleet, "edge/pi/health", payload)
+    assert fleet.ignored == {"malformed": 1}
+    assert not fleet.devices
+
+
+def test_what_holds_a_machine_back_is_told_beside_its_figures() -> None:
+    (one, other) = devices(2)
+    fleet = a_fleet(one, other)
+    words = ["throttled", "under-voltage", "evil \x1b[2J"]
+    heard(fleet, f"edge/{one.name}/health", {"throttled": words, "load_1m": 0.5})
+    heard(fleet, f"edge/{other.name}/health", {"throttled": None})
+    rows = look(fleet)[1]
+    assert rows[one.name].held_back_by == "under-voltage, throttled"
+    assert rows[other.name].held_back_by is None
+    heard(fleet, f"edge/{one.name}/health", {"throttled": []})
+    assert look(fleet)[1][one.name].held_back_by == ""
+
+
 def test_what_a_device_does_not_tell_is_unknown_and_no_mistake() -> None:
     fleet = Fleet(["edge"], "recent")
     heard(fleet, "edge/pi/main/metrics", {"fps": 3})
@@ -336,11 +363,10 @@ def test_a_million_invented_names_do_not_exhaust_the_memory() -> None:
     assert most < 100e6
 
 
+KINDS = ("status", "info", "metrics", "events", "health")
 topics = st.one_of(
     st.text(max_size=40),
-    st.lists(st.sampled_from(["edge", "pi", "x", "", "status", "info", "metrics", "events"])).map(
-        "/".join
-    ),
+    st.lists(st.sampled_from(["edge", "pi", "x", "", *KINDS])).map("/".join),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=10),
@@ -348,7 +374,23 @@ json_values = st.recursive(
     max_leaves=10,
 )
 fields = st.sampled_from(
-    ["fps", "boot", "hdr", "rung", "dropped", "pipelines", "state", "latency_recent_ms", "window_s"]
+    [
+        "fps",
+        "boot",
+        "hdr",
+        "rung",
+        "dropped",
+        "pipelines",
+        "state",
+        "latency_recent_ms",
+        "window_s",
+        "throttled",
+        "load_1m",
+        "memory",
+        "disk",
+        "total_bytes",
+        "free_bytes",
+    ]
 )
 payloads = st.one_of(
     st.binary(max_size=200),

@@ -1,18 +1,21 @@
-"""A machine that tells its temperature, as Home Assistant hears of it."""
+"""A machine that tells its temperature and voltage, as Home Assistant hears of it."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from recorded_pi import RecordedPi
 
 from edge.config.device import Device
 from edge.config.load import broker_access
 from edge.identity import client_id
 from edge.spool.spool import Spool
+from edge.supervisor.health import HealthWatch
 from edge.supervisor.home_assistant import HomeAssistant
 from edge.supervisor.outlet import Outlet
 from edge.supervisor.sensor_log import SensorLog
@@ -28,7 +31,9 @@ async def retained(sys: Path) -> dict[str, Any]:
     device = Device.model_validate(
         {"device": "dev", "home_assistant": {"enabled": True}, "pipelines": pipelines}
     )
-    home = HomeAssistant({}, SensorLog(Sensors(sys)))
+    outlet_of_events = SimpleNamespace(tell=lambda *_, **__: None)
+    daemon = SimpleNamespace(device=device, outlet=outlet_of_events)
+    home = HomeAssistant({}, HealthWatch(cast("Any", daemon), SensorLog(Sensors(sys))))
     outlet = Outlet(
         device,
         access=broker_access(device.mqtt),
@@ -53,8 +58,19 @@ def test_the_temperature_is_announced_and_told(tmp_path: Path) -> None:
     assert found["edge/dev/state"]["temperature_c"] == pytest.approx(48.312)
 
 
+def test_under_voltage_is_a_problem_that_is_announced_and_told(tmp_path: Path) -> None:
+    pi = RecordedPi(tmp_path)
+    pi.alarm(on=True)
+    found = asyncio.run(retained(pi.sys))
+    config = found[f"homeassistant/device/{client_id('dev')}/config"]
+    entity = config["components"]["under_voltage"]
+    assert (entity["platform"], entity["device_class"]) == ("binary_sensor", "problem")
+    assert entity["state_topic"] == "edge/dev/state"
+    assert found["edge/dev/state"]["under_voltage"] is True
+
+
 def test_a_machine_that_does_not_tell_has_no_such_sensor(tmp_path: Path) -> None:
     found = asyncio.run(retained(tmp_path))
     config = found[f"homeassistant/device/{client_id('dev')}/config"]
-    assert "temperature" not in config["components"]
+    assert not {"temperature", "under_voltage"} & config["components"].keys()
     assert found.keys() == {f"homeassistant/device/{client_id('dev')}/config", "edge/dev/a/state"}

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from edge.asyncapi import message_kinds
 from edge.commands import Answer, Reached
 from edge.event_names import EventName
+from edge.health import CoreClock, Disk, Health, Memory
 from edge.latency.figures import Figures
 from edge.messages import (
     OFFLINE,
@@ -22,6 +23,7 @@ from edge.messages import (
     Dropped,
     EngineInfo,
     Event,
+    GoldenInfo,
     Info,
     LadderFigures,
     Message,
@@ -108,6 +110,7 @@ LITERT = EngineInfo(
     first_invoke_ms=0.1,
     warm_up_frames=3,
     batch=1,
+    golden=GoldenInfo(vectors=8, worst_steps=0.0, ms=0.7),
 )
 RUNNING = PipelineInfo(
     state="running",
@@ -222,6 +225,35 @@ STATE = State(
     fps=30.0,
     deadline_misses_total=2,
 )
+HEALTH = Health(
+    **WHO,
+    **WHEN,
+    uptime_s=93784.52,
+    temperature_c=48.312,
+    under_voltage=True,
+    throttled=["under-voltage"],
+    throttled_ever=["under-voltage", "throttled"],
+    clocks=[
+        CoreClock(cores=[0, 1], mhz=1500, min_mhz=600, max_mhz=1800, governor="ondemand"),
+        CoreClock(cores=[], mhz=None, min_mhz=None, max_mhz=None, governor=None),
+    ],
+    load_1m=0.42,
+    load_5m=0.31,
+    load_15m=0.17,
+    cores=4,
+    memory=Memory(
+        total_bytes=968_204_288,
+        available_bytes=627_036_160,
+        swap_total_bytes=104_853_504,
+        swap_free_bytes=104_591_360,
+    ),
+    disk=Disk(total_bytes=31_000_000_000, free_bytes=25_000_000_000),
+)
+NOT_TOLD: dict[str, Any] = dict.fromkeys(
+    ("uptime_s", "temperature_c", "under_voltage", "throttled", "throttled_ever",
+     "load_1m", "load_5m", "load_15m", "memory", "disk")
+)  # fmt: skip
+SILENT_HEALTH = replace(HEALTH, **NOT_TOLD, clocks=[])
 MESSAGES: dict[str, Message] = {
     "result": RESULT,
     "result of a source": SOURCE_RESULT,
@@ -239,7 +271,9 @@ MESSAGES: dict[str, Message] = {
     "state before the first figures": replace(
         STATE, p99_ms=None, fps=None, deadline_misses_total=None
     ),
-    "state of the device": DeviceState(**WHO, **WHEN, temperature_c=48.5),
+    "state of the device": DeviceState(**WHO, **WHEN, temperature_c=48.5, under_voltage=False),
+    "health": HEALTH,
+    "health of a machine that tells nothing": SILENT_HEALTH,
 }
 
 
@@ -262,12 +296,14 @@ def matches(payload: Any, message: Any) -> bool:
         return list(payload) == list(message) and all(
             matches(payload[key], value) for key, value in message.items()
         )
+    if isinstance(message, list):
+        return len(payload) == len(message) and all(map(matches, payload, message))
     return bool(payload == message)
 
 
 def test_every_kind_of_message_is_tried_here() -> None:
     tried = {type(message).__name__ for message in MESSAGES.values()}
-    modules = (Message.__module__, State.__module__, Answer.__module__)
+    modules = [one.__module__ for one in (Message, State, Answer, Health)]
     here = [kind for kind in message_kinds() if kind.__module__ in modules]
     assert tried == {kind.__name__ for kind in here}
 
@@ -347,13 +383,16 @@ def test_the_devices_status_is_a_bare_word_on_a_topic_of_its_own() -> None:
     assert (ONLINE, OFFLINE) == ("online", "offline")
 
 
-def test_only_what_tells_of_now_is_retained_and_only_metrics_may_be_lost() -> None:
+def test_only_what_tells_of_now_is_retained_and_only_figures_may_be_lost() -> None:
     assert {type(each).__name__ for each in MESSAGES.values() if each.retain} == {
         "Info",
         "State",
         "DeviceState",
     }
-    assert {type(each).__name__ for each in MESSAGES.values() if not each.qos} == {"Metrics"}
+    assert {type(each).__name__ for each in MESSAGES.values() if not each.qos} == {
+        "Metrics",
+        "Health",
+    }
     assert {each.qos for each in MESSAGES.values()} == {0, 1}
 
 

@@ -317,6 +317,35 @@ def test_a_jpeg_is_decoded_smaller_where_enough_is_left_for_the_interpolation(
     assert Preprocessor(options, an_input(1, side, side, 3)).reduction(*size) == by
 
 
+@pytest.mark.parametrize(
+    ("interpolation", "resize", "size", "side", "by"),
+    [
+        ("pyramid", "stretch", (1280, 720), 360, 0.5),
+        ("pyramid", "crop", (1280, 720), 180, 0.25),
+        ("linear", "letterbox", (1280, 720), 320, 0.25),
+        ("pyramid", "letterbox", (720, 1280), 320, 0.25),
+        ("pyramid", "crop", (100, 100), 224, 1),
+        ("area", "crop", (1280, 720), 180, 1),
+    ],
+)
+def test_a_good_scaler_may_leave_as_much_as_the_input_takes(
+    interpolation: str, resize: str, size: tuple[int, int], side: int, by: float
+) -> None:
+    options = model(interpolation=interpolation, resize=resize)
+    assert Preprocessor(options, an_input(1, side, side, 3)).scaling(*size) == by
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
+def test_a_frame_that_a_scaler_made_smaller_becomes_the_same_input(resize: Resize) -> None:
+    frame = cv2.GaussianBlur(noise(1280, 720), (0, 0), 12)
+    spec = an_input(1, 96, 96, 3)
+    by = Preprocessor(model(resize=resize), spec).scaling(1280, 720)
+    size = (2 * round(1280 * by / 2), 2 * round(720 * by / 2))
+    smaller = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    whole = preprocessed(model(resize=resize), spec, frame).astype(int)
+    assert np.abs(preprocessed(model(resize=resize), spec, smaller) - whole).max() <= 3
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (1, 1, 3), (9, 1, 1), (1, 9, 1), (9, 1, 3), (1, 9, 3)]

@@ -4,18 +4,20 @@ import json
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 import edge
+from edge.accelerators.base import Cause
 from edge.cli import COMMANDS, main
 from edge.config.load import load
 from edge.errors import ConfigError
+from edge.health import Health
 from edge.messages import Event, Info, Message, Metrics, Result
 from edge.states import State
-from edge.workshop.readme import README, with_reference
+from edge.workshop.readme import README, with_parts
 
 ROOT = README.parent
 TEXT = README.read_text(encoding="utf-8")
@@ -24,7 +26,7 @@ FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 PROSE = FENCE.sub("", WRITTEN)
 ROOMS = ("edge/", "tests/", "models/", "device_configs/", "systemd/", ".ci/")
 PAYLOADS: dict[str, type[Message]] = {
-    kind.topic_name: kind for kind in (Result, Metrics, Info, Event, State)
+    kind.topic_name: kind for kind in (Result, Metrics, Health, Info, Event, State)
 }
 
 
@@ -43,13 +45,19 @@ def is_whole_device(block: str) -> bool:
     return "pipelines" in yaml.safe_load(block) and not is_meant_to_fail(block)
 
 
-def test_the_configuration_reference_is_what_make_docs_writes() -> None:
-    assert with_reference(TEXT) == TEXT, "run `make docs`"
+def test_the_generated_parts_are_what_make_docs_writes() -> None:
+    assert with_parts(TEXT) == TEXT, "run `make docs`"
 
 
 def test_a_text_without_the_markers_is_refused() -> None:
-    with pytest.raises(ConfigError, match="begin: configuration"):
-        with_reference("# a page\n")
+    with pytest.raises(ConfigError, match="begin: combinations"):
+        with_parts("# a page\n")
+
+
+def test_every_cause_of_an_accelerators_trouble_has_its_cure() -> None:
+    section = TEXT.partition("### Causes and cures\n")[2].partition("\n#")[0]
+    named = re.findall(r"(?m)^\| `(\w+)` \|", section)
+    assert named == list(get_args(Cause))
 
 
 def test_links_lead_to_files_and_headings_that_exist() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from edge.spool import disk as disk_module
 from edge.spool import spool as spool_module
 from edge.spool.journal import COMPACT_BYTES, MAGIC, Journal
 from edge.spool.message import Outgoing
@@ -61,9 +63,8 @@ async def killed(spool: Spool) -> None:
     """Let go of the files as the kernel does it for a process that was killed."""
     await asyncio.sleep(0)
     spool._journal.close()
-    for store in (spool._disk, spool._reader):
-        if store is not None:
-            store.close()
+    if spool._disk is not None:
+        spool._disk.close()
     for place in (spool._journal_place, spool._disk_place):
         if place is not None:
             place.let_go()
@@ -363,7 +364,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
             spool.add(message(0))
             await spool.tend()
             assert spool._disk is not None
-            spool._disk._db.execute("PRAGMA max_page_count = 20").fetchall()
+            spool._disk.store._db.execute("PRAGMA max_page_count = 20").fetchall()
             for n in range(1, 200):
                 spool.add(message(n, size=1000))
             await spool.tend()
@@ -373,7 +374,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
             assert "full" in told[1][1]
             assert numbers(spool) == list(range(200))
             assert spool.on_disk == 1
-            spool._disk._db.execute("PRAGMA max_page_count = 100000").fetchall()
+            spool._disk.store._db.execute("PRAGMA max_page_count = 100000").fetchall()
             await spool.tend()
             assert spool.on_disk == len(spool) == 200
             assert numbers(spool) == list(range(200))
@@ -384,7 +385,7 @@ def test_a_full_disk_holds_nothing_up_and_is_written_again_when_there_is_room(
 def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(_path: Path) -> Store:
+    def full(_path: Path, *, read_only: bool) -> Store:  # noqa: ARG001
         raise sqlite3.OperationalError("database or disk is full")
 
     async def story() -> None:
@@ -392,7 +393,7 @@ def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
             for n in range(5):
                 spool.add(message(n))
         with monkeypatch.context() as patch:
-            patch.setattr(spool_module, "Store", full)
+            patch.setattr(disk_module, "Store", full)
             spool = Spool("dev", SpoolOptions())
             spool.open()
         for n in range(5, 8):  # whose numbers are those of the five
@@ -400,11 +401,48 @@ def test_a_spool_that_cannot_be_opened_at_the_start_is_left_to_the_next_run(
         await spool.tend(to_disk=True)
         assert numbers(spool) == [5, 6, 7]
         await killed(spool)
-        journal = journal_place("dev")
-        assert journal is not None
-        journal.remove()
         async with opened() as (spool, _):
-            assert numbers(spool) == [0, 1, 2, 3, 4]
+            assert numbers(spool) == list(range(8))
+            await killed(spool)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("after_a_kill", [False, True])
+def test_a_spool_that_cannot_be_written_is_read_and_leaves_before_what_is_newer(
+    after_a_kill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_write(path: Path, *, read_only: bool) -> Store:
+        if not read_only:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return Store(path, read_only=True)
+
+    async def story() -> None:
+        async with opened() as (spool, _):
+            for n in range(5):
+                spool.add(message(n))
+            await spool.tend(to_disk=True)
+            if after_a_kill:
+                await killed(spool)
+        monkeypatch.setattr(spool_module, "RETRY_S", 0.0)
+        async with opened() as (spool, told):
+            for n in range(5, 7):
+                spool.add(message(n))
+            await killed(spool)
+        with monkeypatch.context() as patch:
+            patch.setattr(disk_module, "Store", cannot_write)
+            async with opened() as (spool, told):
+                assert events(told) == ["spool_failed", "spool_found"]
+                spool.add(message(7))
+                await spool.tend(to_disk=True)
+                assert numbers(spool) == list(range(8))
+                spool.done(0)
+                await spool.tend(to_disk=True)
+                patch.undo()
+                await spool.tend(to_disk=True)
+                assert spool.on_disk == 7
+        async with opened() as (spool, _):
+            assert numbers(spool) == list(range(1, 8))
 
     asyncio.run(story())
 
@@ -450,24 +488,89 @@ def test_without_a_disk_memory_has_its_bounds(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(story())
 
 
-def test_a_journal_that_cannot_be_written_goes_on_in_memory() -> None:
+@contextmanager
+def full(spool: Spool) -> Iterator[None]:
+    """Let the journal's file take nothing for as long as the `with` lasts."""
+    file = cast("int", spool._journal._file)
+    real, full = os.dup(file), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file)
+    yield
+    os.dup2(real, file)
+    os.close(real)
+    os.close(full)
+
+
+def test_what_the_journal_cannot_take_goes_to_disk_and_is_accepted_there() -> None:
     async def story() -> None:
         async with opened() as (spool, told):
             spool.add(message(0))
             await asyncio.sleep(0)
-            full = os.open("/dev/full", os.O_WRONLY)
-            os.dup2(full, cast("int", spool._journal._file))
-            os.close(full)
             accepted: list[int] = []
-            for n in range(1, 100):
-                spool.add(message(n, size=1000), partial(accepted.append, n))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert events(told) == ["spool_failed"]
-            assert accepted == list(range(1, 100))
+            with full(spool):
+                for n in range(1, 100):
+                    spool.add(message(n, size=1000), partial(accepted.append, n))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert events(told) == ["spool_failed"]
+                assert accepted == []
+                assert numbers(spool) == list(range(100))
+                await spool.tend()
+                assert accepted == list(range(1, 100))
+            await killed(spool)
+        async with opened() as (spool, _):
             assert numbers(spool) == list(range(100))
 
     asyncio.run(story())
+
+
+def test_a_full_journal_keeps_what_it_has_and_takes_the_rest_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(spool_module, "spool_place", lambda _device: None)
+        async with opened() as (spool, told):
+            spool.add(message(0))
+            await asyncio.sleep(0)
+            accepted: list[int] = []
+            with full(spool):
+                spool.add(message(1), partial(accepted.append, 1))
+                await asyncio.sleep(0)
+                spool.done(0)
+                await spool.tend()
+                assert accepted == []
+            await spool.tend()
+            assert accepted == [1]
+            await asyncio.sleep(0)
+            assert events(told)[-1] == "journal_back"
+            await killed(spool)
+        async with opened() as (spool, _):
+            assert numbers(spool) == [1]
+
+    asyncio.run(story())
+
+
+def test_a_record_that_was_written_in_part_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    write, now = os.write, Now.by(clock_synced=False)
+
+    def most_of_it(file: int, data: memoryview) -> int:
+        if len(data) < 1000:
+            raise OSError(errno.ENOSPC, "full")
+        return write(file, data[: len(data) - 500])
+
+    journal.add(row_of(0, message(0), now))
+    journal.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", most_of_it)
+        journal.add(row_of(1, message(1, size=2000), now))
+        with pytest.raises(OSError, match="full"):
+            journal.commit()
+    assert not journal.recorded
+    assert list(Journal(tmp_path / "journal").rows) == [0]
+    journal.commit()
+    assert list(Journal(tmp_path / "journal").rows) == [0, 1]
 
 
 def test_a_second_daemon_of_the_name_works_in_memory_and_says_so() -> None:

@@ -54,10 +54,10 @@ def test_the_worker_loads_no_paho_and_no_asyncio() -> None:
     assert not loaded & {"paho", "asyncio", "rich", "iotcore"}
 
 
-def test_the_daemon_and_its_workers_never_load_the_lab() -> None:
+def test_the_daemon_and_its_workers_never_load_the_lab_nor_the_doctor() -> None:
     code = (
         "import edge.supervisor.daemon, edge.worker.main, sys\n"
-        "print(*[name for name in sys.modules if name.startswith('edge.lab')])"
+        "print(*[name for name in sys.modules if name.startswith(('edge.lab', 'edge.doctor'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -243,6 +243,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     log_module.start(verbose=False)
     yield stderr
+    for handler in LOGGER.handlers:
+        handler.close()
     LOGGER.handlers[:], LOGGER.propagate = before[0], before[1]
     LOGGER.setLevel(before[2])
 

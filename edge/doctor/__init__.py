@@ -1,0 +1,1 @@
+"""What is right and wrong with a device, for `edge doctor`, and what it has, for `edge init`."""

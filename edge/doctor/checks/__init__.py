@@ -1,0 +1,1 @@
+"""One file a check: every module here is found by itself."""
