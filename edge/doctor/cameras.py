@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.doctor.aside import ask
@@ -11,11 +13,10 @@ from edge.doctor.v4l2 import Format, Size
 from edge.sources.v4l2 import PROCESSORS, RIBBON
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge.doctor.patient import Patient
 
 LIMIT_S = 8.0
+CLOSED = "no permission to open it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Camera:
     driver: str = ""
     formats: tuple[Format, ...] = ()
     trouble: str = ""
-    """Why it would not say what it gives: no permission, no answer."""
+    """Why it cannot be opened now: no permission, no answer, no picamera2."""
 
     @property
     def path(self) -> Path:
@@ -43,25 +44,29 @@ class Camera:
 def find_cameras(patient: Patient) -> list[Camera]:
     """Return the cameras that the kernel knows."""
     nodes = sorted(patient.dev.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name))
-    if not nodes:
-        return []
-    readable = [str(path) for path in nodes if patient.can_open(path)]
-    said = ask("edge.doctor.v4l2", *readable, limit_s=LIMIT_S) if readable else None
-    told = {one["path"]: one for one in said.answers} if said else {}
+    told = _ask(nodes, patient)
     stable = _stable_names(patient.dev / "v4l/by-id")
     found: dict[str, Camera] = {}
     for path in nodes:
-        one = told.get(str(path))
-        if one is None:
-            silent = said.trouble if said else ""
-            one = {"trouble": silent or "no permission to open it"}
-            if str(path) not in readable:
-                one = {"trouble": "no permission to open it"}
-        camera = _camera(path, one, patient, stable.get(path))
+        camera = _camera(path, told[path], patient, stable.get(path))
         if camera is not None:
             # A camera has several nodes: one for each stream, one for metadata.
-            found.setdefault(one.get("bus") or camera.name, camera)
-    return list(found.values())
+            found.setdefault(told[path].get("bus") or camera.name, camera)
+    return [_by_libcamera(each) if each.kind == "ribbon" else each for each in found.values()]
+
+
+def _ask(nodes: list[Path], patient: Patient) -> dict[Path, dict[str, Any]]:
+    """Return what each node says of itself, or its `trouble`."""
+    readable = [path for path in nodes if patient.can_open(path)]
+    told: dict[Path, dict[str, Any]] = {
+        path: {"trouble": CLOSED} for path in nodes if path not in readable
+    }
+    if readable:
+        said = ask("edge.doctor.v4l2", *map(str, readable), limit_s=LIMIT_S)
+        silent = {"trouble": said.trouble or "it does not answer"}
+        told |= dict.fromkeys(readable, silent)
+        told |= {Path(one["path"]): one for one in said.answers}
+    return told
 
 
 def _camera(
@@ -69,25 +74,33 @@ def _camera(
 ) -> Camera | None:
     """Return what a node is a camera of; None where it is none."""
     name = text_of(patient.sys / "class/video4linux" / path.name / "name")
-    driver = told.get("driver", "")
-    if (driver or name).startswith(PROCESSORS):
+    driver, trouble = told.get("driver", ""), told.get("trouble", "")
+    if (driver or name).startswith(PROCESSORS) or not (trouble or told["captures"]):
         return None
-    if trouble := told.get("trouble", ""):
-        ribbon = name.startswith(RIBBON)
-        kind: Literal["v4l2", "ribbon"] = "ribbon" if ribbon else "v4l2"
-        return Camera(kind, name or path.name, path, stable, trouble=trouble)
-    if not told["captures"]:
-        return None
-    if driver in RIBBON:
-        return Camera("ribbon", _sensors(patient) or name or told["card"], path, stable, driver)
+    if driver in RIBBON or (trouble and name.startswith(RIBBON)):
+        return Camera("ribbon", _sensors(patient) or name, path, stable, driver)
     formats = tuple(
         Format(
             each["fourcc"],
             tuple(Size(s["width"], s["height"], tuple(s["fps"])) for s in each["sizes"]),
         )
-        for each in told["formats"]
+        for each in told.get("formats", ())
     )
-    return Camera("v4l2", told["card"] or name or path.name, path, stable, driver, formats)
+    shown = told.get("card") or name or path.name
+    return Camera("v4l2", shown, path, stable, driver, formats, trouble)
+
+
+def _by_libcamera(camera: Camera) -> Camera:
+    """Return a camera on the camera port as libcamera knows it, or why that does not."""
+    if importlib.util.find_spec("picamera2") is None:
+        return replace(camera, trouble="picamera2 is not installed for this Python")
+    said = ask("edge.doctor.libcamera", limit_s=LIMIT_S)
+    told: dict[str, Any] = {"models": [], "trouble": said.trouble}
+    for answer in said.answers:
+        told = answer
+    if told["models"]:
+        return replace(camera, name=", ".join(told["models"]))
+    return replace(camera, trouble=told.get("trouble") or "libcamera does not find it")
 
 
 def _sensors(patient: Patient) -> str:

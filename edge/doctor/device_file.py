@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.config.labels import read_labels
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
 from edge.doctor.cpu_build import cpu_build_problems
@@ -153,8 +154,6 @@ def _as_it_would_run(pipeline: Pipeline) -> tuple[Pipeline | None, str, Sequence
 
 def _unknown_labels(device: Device) -> Iterator[tuple[Place, str]]:
     """Tell which of the labels to watch for no prediction can have."""
-    from edge.worker.prepare import read_labels
-
     for index, watched in enumerate(device.home_assistant.occupancy):
         try:
             labels = read_labels(device.pipelines[watched.pipeline].model.labels)

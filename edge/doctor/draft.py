@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from edge import __version__
 from edge.bundled_files import bundled
 from edge.config.mqtt import embedded_port
-from edge.sources import picamera
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,11 +116,11 @@ def _source(survey: Survey, model: ModelFacts, *, device: str, of_the_demo: bool
             "      type: mqtt",
             f"      topic: {scalar(f'frames/{device}')}",
         ]
-    usable = [each for each in survey.cameras if _usable(each)]
+    usable = [each for each in survey.cameras if not each.trouble]
     others = [each for each in survey.cameras if each not in usable[:1]]
     lines = _camera(usable[0]) if usable else _no_camera(of_the_demo=of_the_demo)
     for each in others:
-        kind = "picamera, which needs python3-picamera2" if each.kind == "ribbon" else "camera"
+        kind = "picamera" if each.kind == "ribbon" else "camera"
         why = f" ({each.trouble})" if each.trouble else ""
         lines.insert(
             0, f"    # There is also {each.path}: {_one_line(each.name)}{why}, `type: {kind}`."
@@ -130,15 +129,6 @@ def _source(survey: Survey, model: ModelFacts, *, device: str, of_the_demo: bool
         shown = ", ".join(map(str, survey.ports))
         lines.insert(0, f"    # Serial ports that are there: {shown}")
     return lines
-
-
-def _usable(camera: Camera) -> bool:
-    """Whether a source of ours opens it as this installation is."""
-    if camera.trouble:
-        return False
-    if camera.kind == "v4l2":
-        return True
-    return picamera.present()
 
 
 def _camera(camera: Camera) -> list[str]:

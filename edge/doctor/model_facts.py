@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge.config.labels import read_labels
 from edge.decoders.classification import ClassificationOptions
 from edge.decoders.raw import RawOptions
 from edge.engines.model_file import read_model_file
@@ -94,8 +95,6 @@ def _spec(tensor: TensorSummary) -> TensorSpec:
 
 def _labels(model: Path, classes: int) -> Path | None:
     """Return the text file beside the model that names so many classes; the likeliest first."""
-    from edge.worker.prepare import read_labels
-
     stem = model.stem.removesuffix(EDGETPU_SUFFIX)
     likely = [
         f"{stem}.txt",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from edge.config.labels import read_labels
 from edge.config.pipeline import Pipeline
 from edge.errors import ConfigError
 from edge.lab.report import Accuracy
 from edge.supervisor.trial import records
 from edge.wire import Done, Note
-from edge.worker.prepare import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -95,10 +95,15 @@ def present() -> bool:
     if importlib.util.find_spec("picamera2") is None:
         return False
     try:
-        cameras = _picamera2().Picamera2.global_camera_info()
+        return bool(models())
     except SourceError:
         return False
-    return any("/usb" not in camera["Id"] for camera in cameras)
+
+
+def models() -> list[str]:
+    """Return the models of the cameras that are not on USB: imx708. Raises SourceError."""
+    cameras = _picamera2().Picamera2.global_camera_info()
+    return [camera["Model"] for camera in cameras if "/usb" not in camera["Id"]]
 
 
 class Picamera(Source):

@@ -7,17 +7,17 @@ import gc
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from edge.config.labels import read_labels
 from edge.engines.batch import BatchEngine
 from edge.engines.choose import choose
 from edge.engines.delegates import refuse_unfit
 from edge.engines.model_file import read_model_file
-from edge.errors import BatchError, ConfigError, DecodeError, ModelError
+from edge.errors import BatchError, DecodeError, ModelError
 from edge.wire import Ready
 from edge.worker.cache import ResultCache, result_cache
 from edge.worker.load_engine import load_engine
@@ -25,7 +25,7 @@ from edge.worker.preprocess import Preprocessor
 from edge.worker.schedule import Costs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -188,25 +188,6 @@ def _variant(like: Prepared, options: Pipeline, rung: int) -> Prepared:
         ready=like.ready._replace(rung=rung, init_ms=0.0, first_invoke_ms=0.0),
         cache=result_cache(options.cache, read_model_file(options.model.path), like.preprocess),
     )
-
-
-def read_labels(labels: Path | Sequence[str] | None) -> list[str]:
-    """Return the labels, one a class. Raises ConfigError when their file cannot be read."""
-    if labels is None:
-        return []
-    if not isinstance(labels, Path):
-        return list(labels)
-    try:
-        text = labels.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{labels}: the labels cannot be read: {reason}") from error
-    lines = [line.strip() for line in text.splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise ConfigError(f"{labels}: holds no labels; one a line is expected")
-    return lines
 
 
 def quiet_python() -> None:

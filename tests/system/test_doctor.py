@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from parties import free_port
 
 if TYPE_CHECKING:
     from system.container import Container
 
 EDGE = "/opt/edge-runtime/bin/edge"
 CONFIG = "/etc/edge-runtime/device.yaml"
-UNIT = Path(__file__).parents[2] / "systemd/edge-runtime.service"
+UNIT = "edge-runtime.service"
 
 
 def document(device: Container, arguments: str = "", *, user: str = "root") -> dict[str, Any]:
@@ -44,10 +44,8 @@ def test_a_fresh_installation_is_well_and_is_told_what_is_next(device: Container
 
 
 def test_the_service_from_its_first_yaml_to_its_failure(device: Container) -> None:
-    device.run(f"mkdir -p /etc/edge-runtime && {EDGE} init {CONFIG} --broker embedded")
-    device.run(f"{EDGE} check {CONFIG}")
-    device.copy_in(UNIT, f"/etc/systemd/system/{UNIT.name}")
-    device.run(f"systemctl daemon-reload && systemctl enable --now {UNIT.name}")
+    device.run(f"{EDGE} init mine.yaml --broker embedded:{free_port()}")
+    device.run(f"{EDGE} check mine.yaml && {EDGE} service install mine.yaml")
     told = document(device, CONFIG)
     assert told["problems"] == 0, told
     (service,) = of(told, "service")
@@ -57,9 +55,7 @@ def test_the_service_from_its_first_yaml_to_its_failure(device: Container) -> No
     assert state["facts"]["folder"] == "/var/lib/edge-runtime"
     assert runtime["facts"]["file_system"] == "tmpfs"
 
-    device.run(
-        f"sed -i s/deadline_ms/deadline/ {CONFIG} && systemctl restart {UNIT.name}", status=1
-    )
+    device.run(f"sed -i s/deadline_ms/deadline/ {CONFIG} && systemctl restart {UNIT}", status=1)
     told = document(device, CONFIG)
     (service,) = of(told, "service")
     assert service["level"] == "problem"
@@ -75,4 +71,4 @@ def test_the_service_from_its_first_yaml_to_its_failure(device: Container) -> No
         "ok",
         "/var/lib/edge-runtime: root alone may look into it",
     )
-    device.run(f"systemctl disable --now {UNIT.name}; systemctl reset-failed", status=None)
+    device.run(f"{EDGE} service uninstall")

@@ -6,7 +6,9 @@ import grp
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from fake_picamera import PACKAGES, FakePicamera
 from raspberry_pi import lay_out, pi_4
 
 from edge.config.device import Device
@@ -34,18 +36,37 @@ def test_without_rights_cameras_are_told_by_name_and_codecs_are_none(tmp_path: P
     found = find_cameras(Patient(tmp_path, can_open=nothing))
     dev = tmp_path / "dev"
     assert [(each.kind, each.name, each.node) for each in found] == [
-        ("ribbon", "unicam", dev / "video0"),
+        ("ribbon", "imx219", dev / "video0"),
         ("v4l2", "HD Pro Webcam C920", dev / "video1"),
     ]
-    assert {each.trouble for each in found} == {"no permission to open it"}
+    assert [each.trouble for each in found] == [
+        "picamera2 is not installed for this Python",
+        "no permission to open it",
+    ]
+
+
+def test_a_camera_on_the_camera_port_is_known_by_what_libcamera_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi_4(tmp_path)
+    fake = FakePicamera(tmp_path)
+    fake.plug_in(np.zeros((48, 64, 3), np.uint8))
+    for name, value in fake.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(PACKAGES)
+    ribbon, _webcam = find_cameras(Patient(tmp_path))
+    assert (ribbon.kind, ribbon.name, ribbon.trouble) == ("ribbon", "imx708", "")
+    told, _ = camera_check.Cameras().look(Patient(tmp_path))
+    assert told.level == "ok"
+    assert "`type: picamera`" in told.says
 
 
 def test_a_node_that_is_no_camera_says_so_instead_of_crashing_the_check(tmp_path: Path) -> None:
     pi_4(tmp_path)
     findings = list(camera_check.Cameras().look(Patient(tmp_path)))
     assert [each.level for each in findings] == ["warning", "warning"]
-    assert "libcamera only" in findings[0].says
-    assert findings[1].says.endswith("HD Pro Webcam C920: it does not answer as cameras do")
+    assert "through libcamera" in findings[0].says
+    assert findings[1].says.endswith("HD Pro Webcam C920: Inappropriate ioctl for device")
 
 
 def a_device(**source: Any) -> Device:
@@ -112,7 +133,9 @@ def test_the_camera_port_is_not_opened_through_v4l2(
     node = tmp_path / "video0"
     node.touch()
     monkeypatch.setattr(
-        camera_check, "find_cameras", lambda _: [Camera("ribbon", "imx219", node, None, "unicam")]
+        camera_check,
+        "find_cameras",
+        lambda _: [Camera("ribbon", "imx219", node, None, "unicam", trouble="no picamera2")],
     )
     device = a_device(device=str(node))
     told, wrong = camera_check.Cameras().look(Patient(tmp_path, device=device))

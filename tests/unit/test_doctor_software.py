@@ -144,7 +144,7 @@ def test_our_own_requirements_are_met_where_the_tests_run() -> None:
     ("said", "trouble", "cure"),
     [
         (Said([{"first_invoke_ms": 1.0}], ""), "", None),
-        (Said([], "killed by SIGILL"), "killed by SIGILL", "processor"),
+        (Said([], "killed by SIGILL"), "killed by SIGILL", "write `engine: litert`"),
         (Said([], "said nothing more for 25 s"), "said nothing more for 25 s", "--force-reinstall"),
         (
             Said([{"failed": "EngineError", "message": "version `GLIBC_2.35' not found"}], ""),
@@ -160,4 +160,4 @@ def test_our_own_requirements_are_met_where_the_tests_run() -> None:
 )
 def test_why_an_engine_does_not_work_has_a_cure(said: Said, trouble: str, cure: str | None) -> None:
     assert engines.trouble_of(said) == trouble
-    assert cure is None or cure in engines.cure("tflite-runtime", trouble)
+    assert cure is None or cure in engines.cure("tflite-runtime", trouble, ["litert"])

@@ -21,6 +21,7 @@ from edge.doctor.v4l2 import Format, Size
 from edge.sources.camera import CameraOptions
 from edge.sources.images import ImagesOptions
 from edge.sources.mqtt import MqttOptions
+from edge.sources.picamera import PicameraOptions
 from edge.sources.synthetic import SyntheticOptions
 
 if TYPE_CHECKING:
@@ -96,16 +97,25 @@ def test_a_camera_that_does_not_say_what_it_gives_has_the_defaults(
     assert (source.device, source.width) == ("/dev/video0", 1280)
 
 
+def test_a_camera_on_the_camera_port_comes_before_its_neighbours(
+    tmp_path: Path, digits: ModelFacts
+) -> None:
+    ribbon = Camera("ribbon", "imx708", Path("/dev/video0"), driver="rp1-cfe")
+    device = drafted(replace(NOTHING, cameras=[ribbon, WEBCAM]), digits, tmp_path)
+    assert isinstance(source_of(device), PicameraOptions)
+    assert f"# There is also {WEBCAM.stable}: " in (tmp_path / "device.yaml").read_text()
+
+
 def test_cameras_that_cannot_be_opened_are_told_in_a_comment(
     tmp_path: Path, digits: ModelFacts
 ) -> None:
-    ribbon = Camera("ribbon", "imx219", Path("/dev/video0"), driver="unicam")
+    ribbon = Camera("ribbon", "imx219", Path("/dev/video0"), trouble="picamera2 is not installed")
     closed = replace(WEBCAM, trouble="no permission to open it")
     survey = replace(NOTHING, cameras=[ribbon, closed], ports={Path("/dev/ttyUSB0"): "GPS"})
     device = drafted(survey, digits, tmp_path)
     assert isinstance(source_of(device), SyntheticOptions)
     text = (tmp_path / "device.yaml").read_text()
-    assert "# There is also /dev/video0: imx219, `type: picamera" in text
+    assert "# There is also /dev/video0: imx219 (picamera2 is not installed), `type: pica" in text
     assert "(no permission to open it)" in text
     assert "# Serial ports that are there: /dev/ttyUSB0" in text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ class Cameras(Check):
 
     name = "cameras"
     group = "devices"
-    limit_s = LIMIT_S + 4
+    limit_s = 2 * LIMIT_S + 4
 
     def look(self, patient: Patient) -> Iterator[Finding]:
         """Ask every V4L2 node, and compare."""
@@ -57,11 +56,12 @@ def _told(camera: Camera) -> Finding:
     }
     says = f"{camera.node}: {camera.name}"
     if camera.kind == "ribbon":
-        says += ", on the camera port: it gives pictures through libcamera only"
-        if importlib.util.find_spec("picamera2") is not None:
-            return ok("camera", f"{says} (`type: picamera`)", **facts)
+        says += ", on the camera port: pictures come through libcamera (`type: picamera`)"
+        if not camera.trouble:
+            return ok("camera", says, **facts)
         debians = Path("/usr/lib/python3/dist-packages/picamera2").is_dir()
-        return warning("camera", says, OWN_PACKAGES if debians else PICAMERA2, **facts)
+        cure = OWN_PACKAGES if debians and "not installed" in camera.trouble else PICAMERA2
+        return warning("camera", f"{says}; {camera.trouble}", cure, **facts)
     if camera.trouble:
         busy = "busy" in camera.trouble.lower()
         cure = f"see who has it: fuser -v {camera.node}" if busy else "see the line on permissions"
@@ -106,7 +106,7 @@ def _fits(where: str, options: CameraOptions, cameras: list[Camera]) -> Iterator
         return
     real = node.resolve()
     camera = next((each for each in cameras if each.node == real), None)
-    if camera is None or camera.trouble:
+    if camera is None or (camera.trouble and camera.kind != "ribbon"):
         return
     if camera.kind == "ribbon":
         says = f"{where} opens {node} through V4L2, and it is on the camera port"

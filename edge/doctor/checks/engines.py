@@ -11,7 +11,7 @@ from edge.doctor.packages import pip_install
 from edge.engines.choose import DISTRIBUTIONS, installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edge.doctor.patient import Patient
 
@@ -22,7 +22,6 @@ CURES = (  # a part of what is said, and what to do
     ("numpy", pip_install("'numpy<2'")),
     ("ARRAY_API", pip_install("'numpy<2'")),
     ("ELF load command", "see the line on page size"),
-    ("SIGILL", "this processor lacks what that build needs: remove it and take the other engine"),
 )
 
 
@@ -61,7 +60,8 @@ class Engines(Check):
             )
             tell = problem if needed else warning
             facts = {"version": version, "last_words": list(said[name].words)}
-            yield tell(name, f"{version} does not work: {trouble}", cure(name, trouble), **facts)
+            todo = cure(name, trouble, works)
+            yield tell(name, f"{version} does not work: {trouble}", todo, **facts)
 
 
 def trouble_of(said: Said) -> str:
@@ -71,9 +71,11 @@ def trouble_of(said: Said) -> str:
     return said.trouble or ("" if said.answers else "it said nothing")
 
 
-def cure(engine: str, trouble: str) -> str:
-    """Return what to do about an engine that does not work."""
+def cure(engine: str, trouble: str, works: Sequence[str] = ()) -> str:
+    """Return what to do about an engine that does not work, where others may."""
     for part, what in CURES:
         if part in trouble:
             return what
+    if works and "killed by" in trouble:
+        return f"write `engine: {works[0]}` into the YAML: that one works"
     return pip_install("--force-reinstall", DISTRIBUTIONS[engine])
