@@ -31,7 +31,7 @@ def test_an_upgrade_is_the_same_command_and_restarts_what_runs(
         return device.run(
             f"{HOME}/edge-runtime/systemd/install.sh",
             timeout_s=INSTALL_LIMIT_S,
-            environment=pip_of_the_host()[0],
+            environment=pip_of_the_host()[0] | {"PIP_CACHE_DIR": "/root/cache"},
         )
 
     assert "restarting" not in install()
