@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from system.container import pip_of_the_host
-from system.service import EDGE, HOME, Service
+from system.service import HOME, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,6 @@ def test_an_upgrade_is_the_same_command_and_restarts_what_runs(
     marker = f"{HOME}/edge-runtime/edge/newer.py"
     device.write(marker, '"""Was not there before."""\n')
     assert "restarting edge-runtime.service" in install()
-    device.run(f"{EDGE.replace('/edge', '/python')} -c 'import edge.newer'")
+    device.run("/opt/edge-runtime/bin/python -c 'import edge.newer'")
     assert service.shown("ActiveState") == "active"
     assert service.shown("MainPID") != before
