@@ -346,7 +346,7 @@ def write_golden(golden: Golden, path: Path) -> None:
 
     Raises GoldenFileError when it cannot be written, or could not be read again.
     """
-    arrays = {"input": golden.inputs}
+    arrays: dict[str, Any] = {"input": golden.inputs}
     arrays |= {f"output_{number}": right for number, right in enumerate(golden.answers)}
     if len(golden.answers[0]) > MOST_ANSWERS:
         _refuse(path, f"would hold more than {MOST_ANSWERS} answers: make it anew")

@@ -174,8 +174,11 @@ def _inputs(
 
 def _telling(outputs: list[NDArray[Any]]) -> int:
     """Return how many values of an answer are not its output's commonest one."""
-    counts = [np.unique(output, return_counts=True)[1] for output in outputs]
-    return sum(int(count.sum() - count.max()) for count in counts if count.size)
+    total = 0
+    for output in outputs:
+        counts: NDArray[Any] = np.unique(output, return_counts=True)[1]
+        total += output.size - int(np.max(counts, initial=0))
+    return total
 
 
 def _answers(engine: Engine, inputs: NDArray[Any]) -> list[NDArray[Any]]:

@@ -50,7 +50,9 @@ def test_each_kind_of_fault_is_borne_once(mosquitto: str, camera_library: Path) 
 def scene(mosquitto: str, camera_library: Path, tmp_path: Path) -> Iterator[Scene]:  # noqa: ARG001  needed
     compiler = shutil.which("cc")
     assert compiler is not None
-    with Scene(tmp_path, mosquitto, compiler, mounts=False, patience=PATIENCE) as scene:
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    with Scene(folder, mosquitto, compiler, mounts=False, patience=PATIENCE) as scene:
         yield scene
 
 

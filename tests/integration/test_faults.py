@@ -62,6 +62,18 @@ def _pipeline_of(pid: int, daemon: Daemon) -> str:
     return ("one", "two")[daemon.workers().index(pid)]
 
 
+def test_a_worker_that_is_stopped_while_it_starts_is_replaced(
+    broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
+) -> None:
+    daemon = start(device(broker, f"  one: {digits_30fps}"))
+    while not (workers := daemon.workers()):
+        assert daemon.process.poll() is None
+    os.kill(workers[0], signal.SIGSTOP)
+    died = listener.wait_for_event("worker_died")
+    assert "stopped answering" in died["details"]["how"]
+    listener.wait_for("one/predictions")
+
+
 def test_a_worker_that_segfaults_costs_only_its_own_pipeline(
     broker: Mosquitto, listener: Listener, start: Start, digits_30fps: str
 ) -> None:

@@ -137,7 +137,7 @@ def test_a_float_output_has_255_steps(testdata: Path, tmp_path: Path) -> None:
     inputs = np.full((1, *pose.inputs[0].shape), 90, np.uint8)
     answers = pose.run(inputs[0])[0][np.newaxis, np.newaxis]
     step = float(answers.max()) / 255
-    smallest = np.unravel_index(int(answers.argmin()), answers.shape)
+    smallest = np.unravel_index(int(np.argmin(answers)), answers.shape)
     answers[smallest] += 4 * step
     write_golden(Golden(inputs, [answers]), tmp_path / "pose.npz")
     assert self_test(pose, tmp_path / "pose.npz", steps=4.1)["worst_steps"] == pytest.approx(4)

@@ -46,13 +46,15 @@ class Run:
         """Wait for the first results."""
         began_s = time.time()
         for name in PIPELINES:
-            fresh = self._ledger.wait_for(
-                lambda name=name: self._ledger.fresh(name, began_s) or self._ledger.problems,  # type: ignore[misc]
-                START_LIMIT_S,
-            )
-            if not fresh:
+            if not self._wait_for_fresh(name, began_s, START_LIMIT_S):
                 raise Failed(f"{name} gave no result within {START_LIMIT_S:g} s of the start")
+
+    def _wait_for_fresh(self, name: str, since_s: float, limit_s: float) -> bool:
+        """Wait for a result of a frame taken since then. Raises Failed where anything is wrong."""
+        ledger = self._ledger
+        ledger.wait_for(lambda: ledger.fresh(name, since_s) or ledger.problems, limit_s)
         self._judge()
+        return ledger.fresh(name, since_s) is not None
 
     def go(
         self, steps: Iterable[Step], *, told: Callable[[int], None] = lambda _done: None
@@ -108,10 +110,7 @@ class Run:
         end_s = time.monotonic() + GIVEN_UP_S
         seconds = 0.0
         for name in names:
-            if not self._ledger.wait_for(
-                lambda name=name: self._ledger.fresh(name, at.wall_s),  # type: ignore[misc]
-                end_s - time.monotonic(),
-            ):
+            if not self._wait_for_fresh(name, at.wall_s, end_s - time.monotonic()):
                 raise Failed(f"{name} gave no result for {GIVEN_UP_S:g} s")
             seen = self._ledger.fresh(name, at.wall_s)
             assert seen is not None

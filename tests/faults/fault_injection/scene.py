@@ -210,7 +210,8 @@ class Subscriber:
 
     def _heard(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         with suppress(UnicodeDecodeError):
-            if "/command/" not in message.topic or message.topic.endswith("/answer"):
+            levels = message.topic.split("/")
+            if "command" not in levels or levels[-3] == "command":  # what others say to the device
                 self._ledger.take(message.topic, bytes(message.payload))
 
     def forget(self) -> None:

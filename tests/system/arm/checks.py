@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from system.arm.elf import load_alignment
+from edge.doctor.elf import load_alignment
 from system.arm.root import INSTALLER
 from system.arm.system import CHECKOUT, Failed, System
 from system.arm.targets import Target
@@ -91,9 +91,9 @@ def has_the_right_parts(device: System, target: Target, say: Say) -> None:
 def fits_large_pages(device: System, _: Target, say: Say) -> None:
     """Every library can be loaded by the kernel of a Raspberry Pi 5."""
     aligned = {
-        library: load_alignment(library)
+        library: alignment
         for library in sorted(device.path(PLACE).rglob("*.so*"))
-        if not library.is_symlink()
+        if not library.is_symlink() and (alignment := load_alignment(library)) is not None
     }
     small = [f"{library}: {size}" for library, size in aligned.items() if size < PAGE_BYTES]
     _must(bool(aligned), "no library was found")
@@ -111,6 +111,25 @@ def gives_right_answers(device: System, _: Target, say: Say) -> None:
     _must(
         frames >= LEAST_FRAMES and accuracy >= LEAST_ACCURACY,
         f"{frames} results with an accuracy of {accuracy:.2%}:\n{said}",
+    )
+    say(said.strip())
+
+
+def is_well(device: System, _: Target, say: Say) -> None:
+    """The doctor finds nothing wrong with the software."""
+    said = device.run("edge doctor --json || true")
+    told = json.loads(said[said.index("{") :])
+    software = [each for each in told["findings"] if each["group"] == "software"]
+    _must(bool(software), f"the doctor says nothing of the software:\n{said}")
+    ill = [each for each in software if each["level"] != "ok"]
+    _must(not ill, f"the doctor finds: {json.dumps(ill, indent=2)}")
+    say(device.run("edge doctor || true").strip())
+
+
+def configures_itself(device: System, _: Target, say: Say) -> None:
+    """`edge init` writes a configuration that is right."""
+    said = device.run(
+        "mkdir porch && cd porch && edge init --broker embedded && edge check device.yaml"
     )
     say(said.strip())
 
@@ -136,6 +155,8 @@ STEPS = (
     has_the_right_parts,
     fits_large_pages,
     gives_right_answers,
+    is_well,
+    configures_itself,
     passes_unit_tests,
 )
 

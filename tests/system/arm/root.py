@@ -37,6 +37,7 @@ def system(target: Target, log: Path, say: Callable[[str], None]) -> Iterator[Sy
         one.write(CPUINFO, cpuinfo(target.machine).encode())
         one.before = f"mount --bind {CPUINFO} /proc/cpuinfo\n"
         one.set_variable("QEMU_CPU", QEMU[target.architecture])
+        one.set_variable("EDGE_WORKER_ENVIRONMENT", "QEMU_CPU")
         if library is not None:
             one.write(LIBRARY, library.read_bytes())
             one.write(PRELOADED, f"{LIBRARY}\n".encode())

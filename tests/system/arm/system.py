@@ -70,35 +70,36 @@ class System:
 
         Raises Failed where its exit status is not `status`, or where it takes more than `limit_s`.
         """
-        started = subprocess.Popen(
-            [
-                *("unshare", "--mount", "sh", "-ec", INSIDE, "sh"),
-                *(str(self._pristine) if self._changes else "", str(self._changes or "")),
-                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2"),
-                *("--console=pipe", "--machine=arm", f"--directory={self._directory}"),
-                *(f"--bind={outside}:{inside}" for outside, inside in self._shared.items()),
-                *(f"--bind-ro={CHECKOUT}:/checkout", "--chdir=/root"),
-                *(f"--setenv={key}={value}" for key, value in self._environment.items()),
-                *("bash", "-c", self.before + command),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        how = ""
-        try:
-            output, _ = started.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            how = f"did not end within {limit_s:g} s"
-        finally:
-            started.kill()  # systemd-nspawn by then; what runs in it goes with it
-        if how:
-            output, _ = started.communicate()
-        elif started.returncode != status:
-            how = f"ended with {started.returncode}, not {status}"
-        printed = output.decode(errors="replace")
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"$ {command}\n{printed}\n")
+        with self._log.open("ab+") as log:
+            log.write(f"$ {command}\n".encode())
+            log.flush()
+            begins = log.tell()
+            started = subprocess.Popen(
+                [
+                    *("unshare", "--mount", "sh", "-ec", INSIDE, "sh"),
+                    *(str(self._pristine) if self._changes else "", str(self._changes or "")),
+                    *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2"),
+                    *("--console=pipe", "--machine=arm", f"--directory={self._directory}"),
+                    *(f"--bind={outside}:{inside}" for outside, inside in self._shared.items()),
+                    *(f"--bind-ro={CHECKOUT}:/checkout", "--chdir=/root"),
+                    *(f"--setenv={key}={value}" for key, value in self._environment.items()),
+                    *("bash", "-c", self.before + command),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+            how = ""
+            try:
+                ended = started.wait(limit_s)
+                how = f"ended with {ended}, not {status}" if ended != status else ""
+            except subprocess.TimeoutExpired:
+                how = f"did not end within {limit_s:g} s"
+            finally:
+                started.kill()  # systemd-nspawn by then; what runs in it goes with it
+                started.wait()
+            log.seek(begins)
+            printed = log.read().decode(errors="replace")
         if how:
             tail = "\n".join(printed.splitlines()[-TAIL_LINES:])
             raise Failed(f"{command}\n{how}:\n{tail}")

@@ -65,13 +65,6 @@ TARGETS = (
         engine="litert",
     ),
     Target(
-        name="trixie-armhf",
-        suite="trixie",
-        architecture="armhf",
-        machine="armv7l",
-        refused="is a 32-bit system with Python 3.13, and no inference engine is built for that",
-    ),
-    Target(
         name="bookworm-armhf-armv6",
         suite="bookworm",
         architecture="armhf",
