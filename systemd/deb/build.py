@@ -98,8 +98,8 @@ def _build(output: Path, revision: str) -> Path:
         write(stage / "DEBIAN/md5sums", _sums(stage))
         write(stage / "DEBIAN/control", _control(stage, made, version, architecture))
         # zstd, for a Pi unpacks it ten times as fast as xz.
-        command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", stage, target]
-        do(*command, SOURCE_DATE_EPOCH=str(moment))
+        options = ("--root-owner-group", "-Zzstd", "-z12")
+        do("dpkg-deb", *options, "--build", stage, target, SOURCE_DATE_EPOCH=str(moment))
     return target
 
 

@@ -82,10 +82,11 @@ def make(folder: Path, stage: Path, moment: int, *, narrow: bool) -> Environment
     packages = place / "lib" / PYTHON / "site-packages"
     do(sys.executable, "-m", "venv", folder / "tools")
     do(sys.executable, "-m", "venv", "--without-pip", place)
-    pip = [folder / "tools/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    python = str(folder / "tools/bin/python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     do(*pip, "wheel", "--no-deps", "--wheel-dir", folder, CHECKOUT)
     (wheel,) = folder.glob("edge_runtime-*.whl")
-    asked_for = do(folder / "tools/bin/python", CHECKOUT / "systemd/requirements.py", wheel)
+    asked_for = do(python, CHECKOUT / "systemd/requirements.py", wheel)
     write(folder / "requirements.txt", asked_for)
     install = [*pip, f"--python={place}/bin/python", "install", "--only-binary=:all:"]
     install += ["--no-compile", "--no-warn-script-location"]
@@ -149,8 +150,9 @@ def _compile(stage: Path, place: Path, moment: int) -> None:
     """
     for path in files(place):
         os.utime(path, (moment, moment))
-    command = [sys.executable, "-m", "compileall", "-q", "-f", "-s", stage, "-p", "/", place]
-    do(*command, PYTHONHASHSEED="0")  # the order of constant sets
+    compileall = (sys.executable, "-m", "compileall", "-q", "-f")
+    # A fixed seed, for the order of constant sets.
+    do(*compileall, "-s", stage, "-p", "/", place, PYTHONHASHSEED="0")
 
 
 def _bundled(packages: Path) -> list[Bundled]:
@@ -172,7 +174,7 @@ def _bundled(packages: Path) -> list[Bundled]:
 def _libraries(packages: Path) -> list[str]:
     """Return the Debian packages of the C libraries that the compiled modules need."""
     compiled = [path for path in files(packages) if _is_elf(path)]
-    command = ["/usr/bin/ldd", *compiled]  # which fails where one is a static program
+    command = ["/usr/bin/ldd", *map(str, compiled)]  # which fails where one is a static program
     printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     needed = set(re.findall(r"^\t(\S+) => (not found|/\S+)", printed, re.MULTILINE))
     brought = {path.name for path in compiled}  # some find one another only once they are loaded

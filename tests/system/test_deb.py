@@ -15,6 +15,7 @@ from proxy import Proxy
 
 from edge import __version__
 from system.container import pip_of_the_host
+from system.service import wait_for_another_boot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +33,8 @@ APT_LIMIT_S = 300
 CHANGES = "./usr/share/doc/edge-runtime/changelog.Debian.gz"
 POLICY = "/usr/sbin/policy-rc.d"
 OF_APT_AND_THE_SYSTEM = (
-    *("/var/lib/apt/", "/var/cache/", "/var/log/", "/var/lib/systemd/", "/tmp", "/var/tmp"),
-    *("/var/lib/dpkg/", "/root/"),
+    *("/var/lib/apt/", "/var/lib/dpkg/", "/var/lib/systemd/", "/var/cache/", "/var/log/"),
+    *("/root/", "/tmp/", "/var/tmp/"),  # noqa: S108  named, not written to
 )
 """Where files come and go whatever is installed; dpkg itself is asked."""
 
@@ -99,7 +100,6 @@ def packages(
             timeout_s=BUILD_LIMIT_S,
             environment=settings,
         )
-        print(printed)
         inside = Path(printed.splitlines()[-1].partition(": ")[0])
         workshop.copy_out(str(inside), target / inside.name)
         found.append(target / inside.name)
@@ -234,7 +234,8 @@ def test_an_upgrade_keeps_the_configuration_and_every_result(
         link.stall(0)
         boots = [listener.wait_for(topic)["boot"] for topic in topics]
         for topic, boot in zip(topics, boots, strict=True):
-            listener.wait_for_many(topic, 30, lambda each, boot=boot: each["boot"] != boot)
+            wait_for_another_boot(listener, topic.removesuffix("/predictions"))
+            assert listener.of(topic)[0]["boot"] == boot
         device.run("systemctl stop edge-runtime edge-runtime@porch")
         listener.catch_up()
         arrived = [first_arrivals(listener.of(topic)) for topic in topics]
@@ -242,7 +243,7 @@ def test_an_upgrade_keeps_the_configuration_and_every_result(
     version = device.run("dpkg-query --show --showformat='${Version}' edge-runtime")
     assert version.startswith(f"{__version__}-2")
     for found, boot, count in zip(arrived, boots, before, strict=True):
-        assert list(found)[0] == boot
+        assert next(iter(found)) == boot
         assert len(found) == 2, "started anew once, by the upgrade"
         assert len(found[boot]) > count
         for numbers in found.values():
@@ -266,10 +267,9 @@ def test_removed_it_keeps_what_is_its_users_and_purged_nothing(device: Container
     before = files_of(device)
     install(device)
     device.write("/etc/edge-runtime/environment", "EDGE_MQTT_PASSWORD=secret\n", mode=0o600)
-    device.run(f"edge service install {CONFIGURATION}")  # writes a drop-in, and copies the model
-    device.run(f"cp {CONFIGURATION} /etc/edge-runtime/porch.yaml")
-    device.run("sed -i s/:1884/:1885/ /etc/edge-runtime/porch.yaml")
+    device.run(f"sed s/{DEMO_PORT}/{DEMO_PORT + 1}/ {CONFIGURATION} > /etc/edge-runtime/porch.yaml")
     device.run("systemctl enable --now edge-runtime@porch")
+    device.run(f"edge service install {CONFIGURATION}")  # writes a drop-in, and copies the model
     configured = device.run(f"cat {CONFIGURATION}")
 
     apt(device, f"remove {PACKAGE}")

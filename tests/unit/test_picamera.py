@@ -45,7 +45,6 @@ def pi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePicamera
     pi = FakePicamera(tmp_path)
     monkeypatch.setenv("FAKE_PICAMERA2", pi.environ["FAKE_PICAMERA2"])
     monkeypatch.syspath_prepend(str(PACKAGES))
-    monkeypatch.setattr(picamera, "SILENT_S", 0.3)
     pi.plug_in(picture())
     yield pi
     for camera in sys.modules["picamera2"].opened if "picamera2" in sys.modules else ():
@@ -154,13 +153,14 @@ def test_a_frame_whose_memory_is_gone_is_a_bad_frame() -> None:
 def test_a_frame_was_captured_when_its_exposure_began(pi: FakePicamera) -> None:
     pi.plug_in(picture(), exposure_us=7000)
     source = opened()
-    before_ns = time.monotonic_ns()
-    frames = [grabbed(source) for _ in range(4)]
-    for frame in frames:
-        assert before_ns - 40 * MS < frame.captured_ns < time.monotonic_ns() - 7 * MS
-    assert [frame.number for frame in frames] == [0, 1, 2, 3]
-    times = [frame.captured_ns for frame in frames]
+    times = []
+    for number in range(4):
+        frame = grabbed(source)
+        assert frame.captured_ns == source._grabbed.metadata["SensorTimestamp"] - 7 * MS
+        assert frame.number == number
+        times.append(frame.captured_ns)
     assert times == sorted(times)
+    assert times[-1] < time.monotonic_ns() - 7 * MS
     source.close()
 
 
@@ -182,9 +182,9 @@ def test_a_stamp_of_the_clock_that_runs_on_in_suspension_is_converted(
 
 @pytest.mark.usefixtures("pi")
 def test_the_next_frame_is_foretold() -> None:
-    source = opened()
+    source = opened(fps=30)
     assert source.due_ns() is None
-    for _ in range(60):
+    for _ in range(500):
         last = grabbed(source)
         if source.due_ns() is not None:
             break
@@ -203,8 +203,8 @@ def test_after_a_pause_of_ours_the_newest_frame_comes_and_the_others_are_lost() 
     before = camera.completed
     while camera.completed < before + 15:
         time.sleep(0.01)
-    asked_ns = time.monotonic_ns()
-    assert grabbed(source).captured_ns > asked_ns - 100 * MS
+    latest_ns = camera.latest_ns
+    assert grabbed(source).captured_ns >= latest_ns - 8 * MS
     for _ in range(20):
         grabbed(source)
     assert source.lost - lost >= 12
@@ -366,14 +366,18 @@ def test_a_camera_that_gives_another_format_is_not_for_picamera2(pi: FakePicamer
     assert "a camera on USB is for `type: camera`" in refusal()
 
 
-def test_a_camera_that_falls_silent_is_lost_and_comes_back(pi: FakePicamera) -> None:
+def test_a_camera_that_falls_silent_is_lost_and_comes_back(
+    pi: FakePicamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = opened()
     first = grabbed(source)
     pi.have("stall")
+    monkeypatch.setattr(picamera, "SILENT_S", 0.3)
     with pytest.raises(SourceError, match="gives no more frames; is its ribbon cable firm"):
         all(grabbed(source).number for _ in range(1000))
     source.close()
     pi.have("stall", on=False)
+    monkeypatch.setattr(picamera, "SILENT_S", 5.0)
     source.open()
     assert grabbed(source).number > first.number
     source.close()

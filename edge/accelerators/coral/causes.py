@@ -34,7 +34,10 @@ BUSES = {
 }
 DRIVER = "https://github.com/feranick/gasket-driver"
 RULES = "the udev rules of systemd/60-edge-runtime.rules, which `edge service install` writes"
-REPLUG = "pull it out and plug it in again, straight into a USB 3 port"
+REPLUG = {
+    "usb": "pull it out and plug it in again, straight into a USB 3 port, with its own cable",
+    "pci": "see that it sits firmly in its slot, and restart",
+}
 
 # What libedgetpu says (driver/package_registry.cc), and what it says of a TFLite that is not the
 # one it was built for (google-coral/edgetpu issues 259 and 71).
@@ -76,15 +79,15 @@ def explain(wanted: Wanted, trouble: Trouble, machine: Machine) -> Explained:
         return missing
     if trouble.cause == "crashed" and not CONNECTION.search(trouble.said):
         return _foreign(wanted, trouble)
+    here = meant(wanted.device, find_edge_tpus(machine))[0]
     if trouble.cause == "failed" and trouble.step == "delegate":
-        here = meant(wanted.device, find_edge_tpus(machine))[0]
         state = ", still without its firmware (1a6e:089a)," if here.fresh else ""
         text = (
             f"libedgetpu refused the {wanted.title}, which is plugged in {here.place}{state} and "
-            f"may be opened{_quoted(trouble)}: {REPLUG}"
+            f"may be opened{_quoted(trouble)}: {REPLUG[here.bus]}"
         )
         return Explained("refused", text)
-    return Explained(trouble.cause, f"{_seen(wanted, trouble)}: {REPLUG}, with its own cable")
+    return Explained(trouble.cause, f"{_seen(wanted, trouble)}: {REPLUG[here.bus]}")
 
 
 def unavailable(wanted: Wanted, machine: Machine) -> Explained | None:
@@ -164,10 +167,12 @@ def _forbidden(wanted: Wanted, node: Path) -> str:
     except (KeyError, OSError):  # one without a name
         user = "this user"
     says = f"{user} may not open the {wanted.title} ({node}, of group {group}, mode {mode:04o})"
-    # Root's alone: the rules give it to a group
     if group == "root" or not mode & stat.S_IWGRP:
         return f"{says}: install {RULES}, and plug it in again"
-    return f"{says}: `sudo usermod -aG {group} {user}`, and log in again"
+    return (
+        f"{says}: `sudo usermod -aG {group} {user}`, and log in again; the service is given the "
+        "group by `edge service install`"
+    )
 
 
 def _foreign(wanted: Wanted, trouble: Trouble) -> Explained:

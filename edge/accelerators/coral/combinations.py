@@ -31,7 +31,7 @@ COMBINATIONS = (
     Combination(
         "16.0TF2.19.1-1",
         "ai-edge-litert 2.2.0",
-        "3.11, 3.13",
+        "the system's (3.11, 3.13)",
         "64-bit Raspberry Pi OS 12 and 13",
         "works",
         "an installer that tries the model on the Coral at its end",
@@ -52,8 +52,8 @@ COMBINATIONS = (
         "3.11",
         "x86-64 and 64-bit ARM, Debian 12",
         "works",
-        "what Frigate's container installs",
-        "https://github.com/blakeblackshear/frigate/blob/dev/docker/main/install_deps.sh",
+        "what Frigate 0.16 installs; on an old x86-64 a user built the wheel anew, February 2025",
+        "https://github.com/blakeblackshear/frigate/pull/16369",
     ),
     Combination(
         "built for TensorFlow 2.13.1",
@@ -65,8 +65,8 @@ COMBINATIONS = (
         "https://github.com/google-coral/edgetpu/issues/812",
     ),
     Combination(
-        "of the same builds, early 2024",
-        "the interpreter of tensorflow",
+        "of the same builds, before March 2024",
+        "TensorFlow's, version not told",
         "3.11",
         "Raspberry Pi 5",
         "works",
@@ -75,7 +75,7 @@ COMBINATIONS = (
     ),
     Combination(
         "of the same builds, March 2024",
-        "TFLite, directly",
+        "TFLite, version not told",
         "3.11",
         "Raspberry Pi 4, Bookworm",
         "works",
@@ -104,7 +104,7 @@ COMBINATIONS = (
     Combination(
         "Google's",
         "ai-edge-litert",
-        "3.11, 3.13",
+        "the system's (3.11, 3.13)",
         "64-bit Raspberry Pi OS 12 and 13",
         "crashes",
         'the installer of the first row: "crashes under ai-edge-litert"',

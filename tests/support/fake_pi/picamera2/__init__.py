@@ -131,6 +131,7 @@ class Picamera2:
         self.started = False
         self.free = 0
         self.completed = 0  # requests
+        self.latest_ns = 0  # stamp of the last of them
         self.starved = 0  # frames for which there was no buffer: none was given back
         self._config: dict[str, Any] = {}
         self._ended = threading.Event()
@@ -183,10 +184,10 @@ class Picamera2:
         period_us, _ = self._config["controls"]["FrameDurationLimits"]
         due = time.monotonic()
         while not self._ended.wait(max(due - time.monotonic(), 0)):
+            stamp_ns = round(due * 1e9)  # the sensor's clock does not wait for us
             due += period_us / 1e6
             if beside(".stall").exists():
                 continue
-            stamp_ns = time.monotonic_ns() - 1_000_000  # it takes a while until it is complete
             with self.request_lock:
                 if not self.free:
                     self.starved += 1
@@ -195,6 +196,7 @@ class Picamera2:
             metadata = {"SensorTimestamp": stamp_ns, "ExposureTime": self._exposure_us}
             request = CompletedRequest(self, metadata)
             self.completed += 1
+            self.latest_ns = stamp_ns
             if self.pre_callback:
                 self.pre_callback(request)
             request.release()
