@@ -26,8 +26,20 @@ UNIT_TESTS = (
     *("model_file", "model_load_failure", "pacing", "payload", "preprocess", "rehearsal"),
     *("sensors", "shared_frames", "sources", "spool", "stalls", "tuning", "wire", "yuyv"),
 )
-LONG = "flipped_bits or after_a_kill_at_any_moment or hdrhistogram_and_we"
-"""Thousands of rounds of one thing, a minute each here and an hour under qemu."""
+UNIT_TESTS_LIMIT_S = 3600
+NOT_UNDER_QEMU = (
+    # Thousands of rounds of one thing, a minute each here and an hour under qemu.
+    *("flipped_bits", "after_a_kill_at_any_moment", "hdrhistogram_and_we"),
+    # Counts to the frame what a machine that keeps up has done when it is stopped.
+    "several_sources_are_all_answered",
+)
+NOT_ON_32_BIT = (
+    *("test_digits_model", "engines_own_threads_are_watched"),  # by LiteRT, which is not there
+    "engine_counts_as_many_operators",  # tflite-runtime has no XNNPACK there, and replaces none
+    "test_yuyv",  # makes its frames by a conversion that OpenCV has since 4.8
+    "stream_of_jpegs_is_decoded_small",  # OpenCV 4.6 gives no JPEGs: it decodes them whole
+    "every_frame_that_was_due_was_either",  # hypothesis wants subnormal numbers; NEON has none
+)
 
 LOOK = f"""{PLACE}/bin/python - <<'END'
 import json, platform, shutil, sys
@@ -115,13 +127,16 @@ def gives_right_answers(device: System, _: Target, say: Say) -> None:
     say(said.strip())
 
 
-def is_well(device: System, _: Target, say: Say) -> None:
-    """The doctor finds nothing wrong with the software."""
+def is_well(device: System, target: Target, say: Say) -> None:
+    """The doctor finds nothing wrong with the software, but that 32-bit is second best."""
     said = device.run("edge doctor --json || true")
     told = json.loads(said[said.index("{") :])
     software = [each for each in told["findings"] if each["group"] == "software"]
     _must(bool(software), f"the doctor says nothing of the software:\n{said}")
-    ill = [each for each in software if each["level"] != "ok"]
+    ill = {each["check"]: each for each in software if each["level"] != "ok"}
+    if target.bits == 32:
+        warned = ill.pop("python", {"level": "nothing"})
+        _must(warned["level"] == "warning", f"the doctor does not warn of 32-bit: {warned}")
     _must(not ill, f"the doctor finds: {json.dumps(ill, indent=2)}")
     say(device.run("edge doctor || true").strip())
 
@@ -134,17 +149,20 @@ def configures_itself(device: System, _: Target, say: Say) -> None:
     say(said.strip())
 
 
-def passes_unit_tests(device: System, _: Target, say: Say) -> None:
+def passes_unit_tests(device: System, target: Target, say: Say) -> None:
     """The unit tests in which an architecture can tell."""
     device.run(f"{PLACE}/bin/pip install -q --only-binary=:all: {TOOLS}")
     data = Path(os.environ.get("EDGE_TESTDATA", CHECKOUT.parent / "shared/testdata"))
     if data.is_dir():
         device.share(data, "/testdata")
-    files = " ".join(f"/checkout/tests/unit/test_{name}.py" for name in UNIT_TESTS)
+    left_out = (*NOT_UNDER_QEMU, *(NOT_ON_32_BIT if target.bits == 32 else ()))
+    names = [f"test_{name}" for name in UNIT_TESTS]
+    files = " ".join(f"/checkout/tests/unit/{name}.py" for name in names if name not in left_out)
     said = device.run(
         f"EDGE_TESTDATA=/testdata {PLACE}/bin/pytest -c /checkout/pyproject.toml "
-        f"--rootdir /checkout -p no:cacheprovider -q -n 2 -k 'not ({LONG})' --durations=15 {files}",
-        limit_s=3600,
+        "--rootdir /checkout -p no:cacheprovider -q -n 2 "
+        f"-k 'not ({' or '.join(left_out)})' {files}",
+        limit_s=UNIT_TESTS_LIMIT_S,
     )
     say(said.splitlines()[-1])
 
