@@ -82,6 +82,7 @@ def hard(
     return others, deadline_ms, share
 
 
+@pytest.mark.alone
 def test_under_load_it_keeps_the_deadline_on_a_lower_rung_and_comes_back(
     broker: Mosquitto, start: Start, testdata: Path, core: int, hard: tuple[int, float, float]
 ) -> None:

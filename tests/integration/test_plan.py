@@ -84,6 +84,7 @@ def compare(plan: Plan, run: Run, expected: Sequence[str]) -> list[str]:
     return wrong
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("loads", "expected"),
     [
