@@ -192,10 +192,13 @@ def _say_how_it_is(place: "Place") -> int:
         print(f"  systemd has started it again {found['NRestarts']} times")
     config = place.on_disk(place.config)
     print(f"  configuration: {config}")
-    try:
-        settled = not plan(config, place, service_environment(place)).missing()
-    except (EdgeError, OSError):
-        settled = True  # the daemon says itself what is wrong with it
+    # A package's unit may all that any device needs, until it is narrowed down to this one's.
+    settled = place.packaged and not place.on_disk(place.drop_in).exists()
+    if not settled:
+        try:
+            settled = not plan(config, place, service_environment(place)).missing()
+        except (EdgeError, OSError):
+            settled = True  # the daemon says itself what is wrong with it
     if not settled:
         print(f"  not all of it is in force: `sudo edge service install {config}`")
     return 0 if active else 1
