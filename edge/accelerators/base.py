@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -90,27 +91,27 @@ Library = Annotated[str, Field(min_length=1), AfterValidator(_library)]
 """A shared object: a path, or the name that the system's linker looks for."""
 
 
-class AcceleratorOptions(Options):
+class AcceleratorOptions(Options, abc.ABC):
     """What all accelerators have in common; each says its own `type`."""
 
     type: str = Field(description="Kind of accelerator.")
 
     @property
+    @abc.abstractmethod
     def title(self) -> str:
         """What people call it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def library_names(self) -> list[str]:
         """Return the libraries to try, best first, each a path or a linker's name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def delegate_options(self) -> dict[str, str]:
         """Return what the delegate is made with."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def claims(self) -> str | None:
         """Return the device it takes for itself alone, as people name it; None where unknown."""
-        raise NotImplementedError
 
     def excludes(self, other: AcceleratorOptions) -> bool:
         """Whether both may want one device, which serves one process at a time."""
@@ -121,9 +122,9 @@ class AcceleratorOptions(Options):
         del path, operators
         return None
 
+    @abc.abstractmethod
     def explain(self, trouble: Trouble) -> Explained:
         """Return what is wrong and what to do, as far as the trouble and the machine tell."""
-        raise NotImplementedError
 
     def remarks(self, *, taken: int, operators: int) -> list[str]:
         """Return what is worth a word though it can be used.
