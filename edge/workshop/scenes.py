@@ -279,7 +279,7 @@ class _Ways:
             free &= distance >= APART * (heights_px[:, 0] + other_px) / 2
         if not free.any():
             return False
-        first = int(free.argmax())
+        first = int(np.argmax(free))
         self.paths.append(_Path(centre[first], reach[first], rounds[first], phase[first]))
         self.heights_px.append(float(heights_px[first, 0]))
         self._taken.append(ways[:, first])

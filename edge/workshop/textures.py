@@ -124,7 +124,7 @@ def _wave(
 
 def _stretched(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the values over the whole of -1..1."""
-    low, high = values.min(), values.max()
+    low, high = np.min(values), np.max(values)
     span = np.float32(max(high - low, 1e-6))
     stretched: NDArray[np.float32] = (values - low) * np.float32(2) / span - np.float32(1)
     return stretched
