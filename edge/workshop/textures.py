@@ -124,7 +124,9 @@ def _wave(
 
 def _stretched(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the values over the whole of -1..1."""
-    low, high = np.min(values), np.max(values)
+    low, high = float(np.min(values)), float(np.max(values))
     span = np.float32(max(high - low, 1e-6))
-    stretched: NDArray[np.float32] = (values - low) * np.float32(2) / span - np.float32(1)
+    stretched: NDArray[np.float32] = (values - np.float32(low)) * np.float32(2) / span - np.float32(
+        1
+    )
     return stretched
