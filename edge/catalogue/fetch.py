@@ -9,16 +9,17 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.catalogue.urls import ANYWHERE, Access
-from edge.catalogue.web import BrokenOffError, opened
-from edge.errors import FetchError
+from edge.catalogue.web import opened
+from edge.errors import BrokenOffError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+T = TypeVar("T")
 HASHED_AT_ONCE = 1 << 20
 SPARE_BYTES = 1 << 20  # of a disk, which stay free
 ENOUGH_BYTES = 64 << 10  # a try that got so far does not count as one in vain
@@ -49,11 +50,11 @@ def fetch(
     size_bytes: int,
     access: Access = ANYWHERE,
     on_bytes: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Fetch a file of known digest and size to `target`.
+) -> int:
+    """Fetch a file of known digest and size to `target`; `on_bytes` is told how much is there.
 
     What has come lies in `.NAME.part` beside it and is gone on with, also by a later call; two at a
-    time are the caller's to prevent. `on_bytes` is told how many bytes are there. Raises FetchError;
+    time are the caller's to prevent. Returns how many bytes this call brought. Raises FetchError;
     then `target` is as it was.
     """
     part = _Part(target, sha256, size_bytes)
@@ -64,9 +65,10 @@ def fetch(
         part.finish(url, access, on_bytes)
     finally:
         part.close()
+    return part.brought
 
 
-def _patiently(once: Callable[[], Any], access: Access, reached: Callable[[], int]) -> Any:
+def _patiently(once: Callable[[], T], access: Access, reached: Callable[[], int]) -> T:
     """Call it again while it breaks off and may get further."""
     in_vain, at = 0, reached()
     while True:
@@ -74,7 +76,7 @@ def _patiently(once: Callable[[], Any], access: Access, reached: Callable[[], in
             return once()
         except BrokenOffError:
             in_vain = 0 if reached() >= at + ENOUGH_BYTES else in_vain + 1
-            at = reached()
+            at = max(at, reached())
             if in_vain >= access.tries:
                 raise
             time.sleep(access.pause_s * 2 ** max(in_vain - 1, 0))
@@ -89,6 +91,7 @@ class _Part:
         self._note = target.with_name(f".{target.name}.part.json")
         self._resumed = False
         self._validator: str | None = None
+        self.brought = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._file = os.fdopen(os.open(self._path, flags, 0o644), "r+b", buffering=0)
@@ -122,10 +125,9 @@ class _Part:
         """Fetch what is missing. Raises FetchError."""
         while self.at < self._size_bytes:
             with opened(url, access, start=self.at, validator=self._validator) as body:
-                if (
-                    body.start != self.at
-                ):  # all of it comes, since it is another or for want of skill
+                if body.start != self.at:  # all of it comes: it is another one, or cannot be cut
                     self._begin()
+                self._resumed = self._resumed or self.at > 0
                 if body.total_bytes not in {None, self._size_bytes}:
                     raise FetchError(
                         f"{url}: has {body.total_bytes:,} bytes, not {self._size_bytes:,}"
@@ -151,8 +153,8 @@ class _Part:
         if (found := self._digest.hexdigest()) != self._sha256:
             self.discard()
             raise FetchError(
-                f"{url}: has the sha256 {found[:12]}..., not {self._sha256[:12]}...: it was changed "
-                "since, or on its way"
+                f"{url}: has the sha256 {found[:12]}..., not {self._sha256[:12]}...: it was "
+                "changed since, or on its way"
             )
         try:
             os.fsync(self._file.fileno())
@@ -176,6 +178,7 @@ class _Part:
                 written = self._file.write(view)
                 self._digest.update(view[:written])
                 self.at += written
+                self.brought += written
                 view = view[written:]
         except OSError as error:
             raise self._cannot(error) from error
@@ -198,6 +201,8 @@ class _Part:
 
     def close(self) -> None:
         """Close it; what has come stays for the next call."""
+        if not self.at:
+            self.discard()
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Which URLs are taken: https, a file here, and plain http to this machine or where it is allowed."""
+"""Which URLs are taken: https, files here, and plain http to this machine or where allowed."""
 
 from __future__ import annotations
 

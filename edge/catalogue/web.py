@@ -17,7 +17,7 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 from edge import __version__
 from edge.catalogue.urls import Access, check, file_of, joined, plain
-from edge.errors import FetchError
+from edge.errors import BrokenOffError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,6 @@ SLOWEST_BYTES_S = 256
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 WORTH_A_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class BrokenOffError(FetchError):
-    """The transfer ended before its end; another try may get further."""
 
 
 class Body:
@@ -115,7 +111,7 @@ def _file(path: os.PathLike[str], start: int) -> Body:
         raise FetchError(f"{path}: is not a regular file")
     stream = os.fdopen(descriptor, "rb", buffering=0)
     stream.seek(start)
-    return Body(stream, str(path), start=start, total_bytes=status.st_size)  # type: ignore[arg-type]
+    return Body(stream, str(path), start=start, total_bytes=status.st_size)
 
 
 def _followed(url: str, access: Access, start: int, validator: str | None) -> Body:
