@@ -58,9 +58,9 @@ def fetch(
     then `target` is as it was.
     """
     part = _Part(target, sha256, size_bytes)
-    if part.at < size_bytes:
-        _enough_room(target.parent, size_bytes - part.at)
     try:
+        if part.at < size_bytes:
+            _enough_room(target.parent, size_bytes - part.at)
         _patiently(lambda: part.go_on(url, access, on_bytes), access, lambda: part.at)
         part.finish(url, access, on_bytes)
     finally:

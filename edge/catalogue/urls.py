@@ -45,7 +45,10 @@ def joined(base: str, reference: str, access: Access) -> str:
     Raises FetchError: what came over the network cannot send us to files of this machine, nor what
     came encrypted to what is not.
     """
-    url = urljoin(base, reference)
+    try:
+        url = urljoin(base, reference)
+    except ValueError:
+        raise FetchError(f"{base}: leads to {plain(reference)}, which is no URL") from None
     scheme, before = check(url, access).scheme, urlsplit(base).scheme
     if SCHEMES.index(scheme) > SCHEMES.index(before) and before != scheme:
         raise FetchError(f"{base}: leads to {plain(url)}, and from {before} to {scheme} none goes")

@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
@@ -21,6 +22,7 @@ from edge.errors import BrokenOffError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHUNK_BYTES = 64 << 10
 SLOWEST_BYTES_S = 256
@@ -172,13 +174,9 @@ def _is_rest(content_range: str, start: int) -> bool:
 
 def _opener(access: Access) -> OpenerDirector:
     """Return what opens http and https and nothing else, and follows nothing by itself."""
-    try:
-        context = ssl.create_default_context(cafile=access.ca_file)
-    except OSError as error:
-        raise FetchError(f"{access.ca_file}: holds no certificates: {error}") from error
     opener = OpenerDirector()
     opener.addheaders = [("User-Agent", f"edge-runtime/{__version__}")]
-    for handler in (ProxyHandler(), _Http(access), _Https(access, context)):
+    for handler in (ProxyHandler(), _Http(access), _Https(access)):
         opener.add_handler(handler)
     return opener
 
@@ -193,13 +191,22 @@ class _Http(HTTPHandler):
 
 
 class _Https(HTTPSHandler):
-    def __init__(self, access: Access, context: ssl.SSLContext) -> None:
-        super().__init__(context=context)
-        self._access, self._tls = access, context
+    def __init__(self, access: Access) -> None:
+        super().__init__(context=_tls(access.ca_file))
+        self._access, self._tls = access, _tls(access.ca_file)
 
     def https_open(self, req: Request) -> Any:
         kind = _connection(http.client.HTTPSConnection, self._access)
         return self.do_open(kind, req, context=self._tls)
+
+
+@lru_cache(maxsize=1)
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Return whom to trust; to read the system's certificates takes a while."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise FetchError(f"{ca_file}: holds no certificates: {error}") from error
 
 
 def _connection(kind: Any, access: Access) -> Any:
@@ -223,13 +230,17 @@ def _connection(kind: Any, access: Access) -> Any:
             timer.daemon = True
             timer.start()
             try:
-                return super().getresponse()
+                response = super().getresponse()
             except (OSError, http.client.HTTPException) as error:
                 if late.is_set():
                     raise TimeoutError from error
                 raise
             finally:
                 timer.cancel()
+            if late.is_set():  # to the parser the end of the connection ended the headers
+                response.close()
+                raise TimeoutError
+            return response
 
     return Connection
 
