@@ -1,19 +1,19 @@
 """Options that the commands of the workshop share: the data, and how it becomes an input."""
 
 import argparse
+import contextlib
 import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from edge.cli.progress import Steps
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
-LONGEST_VERSION, LONGEST_LINE = 32, 1000
 BESIDE_THE_MODEL = frozenset({"help", "json"})
 """Options that say nothing of what is made."""
 
@@ -70,7 +70,10 @@ def data_of(
     from edge.sources.images import find_files
     from edge.workshop.data import read_data
 
-    files = len(find_files(args.data)) if args.data.is_dir() else 0
+    files = 0
+    if args.data.is_dir():
+        with contextlib.suppress(SourceError):  # what is wrong with it is said below
+            files = len(find_files(args.data))
     return read_data(
         args.data,
         form,
@@ -104,21 +107,16 @@ def add_out_options(parser: argparse.ArgumentParser) -> None:
 
 def card_head(args: argparse.Namespace, description: str) -> dict[str, Any]:
     """Return what a card begins with. Raises ConfigError where a word of it will not do."""
-    name = args.name or args.out.resolve().name.lower().replace("_", "-").replace(".", "-")
-    if not re.fullmatch(r"[a-z0-9-]{1,64}", name):
-        raise ConfigError(
-            f"--name: {name!r} is no model's name: small letters, digits and -, at most 64"
-        )
+    from edge.workshop.card import check_head
+
+    name = args.name or re.sub(r"[^a-z0-9]+", "-", args.out.resolve().name.lower()).strip("-")
     head = {
         "name": name,
         "version": args.model_version,
         "description": args.description or description,
         "licence": args.licence,
     }
-    for key, text in head.items():
-        longest = LONGEST_VERSION if key == "version" else LONGEST_LINE
-        if not text.strip() or not text.isprintable() or len(text) > longest:
-            raise ConfigError(f"the {key} must be one line of at most {longest} characters")
+    check_head(head)
     return head
 
 
@@ -128,7 +126,7 @@ def command_of(args: argparse.Namespace) -> str:
     Files are named without their folders, which are this machine's own.
     """
     parser: argparse.ArgumentParser = args.parser
-    words = [parser.prog]
+    words = parser.prog.split()
     for action in parser._actions:  # noqa: SLF001  there is no other list of them
         value = getattr(args, action.dest, action.default)
         if action.dest in BESIDE_THE_MODEL or value == action.default or value is None:
