@@ -46,7 +46,7 @@ def server() -> Iterator[LyingServer]:
 
 
 def get(url: str, target: Path, *, access: Access = ACCESS, **others: Any) -> int:
-    wanted = {"sha256": DIGEST, "size_bytes": len(CONTENT), "access": access}
+    wanted: dict[str, Any] = {"sha256": DIGEST, "size_bytes": len(CONTENT), "access": access}
     return fetch(url, target, **(wanted | others))
 
 
