@@ -56,7 +56,7 @@ def test_a_model_appears_whole_with_its_card_and_its_signature(
     at: list[int] = []
     taken = get(serve(server, made), tmp_path / "m" / "tiny", signed=True, on_bytes=at.append)
     assert contents(taken.folder) == contents(made)
-    assert (taken.key_id, taken.comment) == (KEY.public.id, "by a test")
+    assert taken.verified == (KEY.public.id, "by a test")
     assert taken.fetched_bytes == at[-1] == 7007
     assert at == sorted(at)
     assert hidden(tmp_path / "m") == []
@@ -67,7 +67,7 @@ def test_a_folder_of_this_machine_is_taken_like_any_other(tmp_path: Path) -> Non
     made = model_folder(tmp_path / "made")
     taken = get(as_url(made / CARD), tmp_path / "tiny")
     assert contents(taken.folder) == contents(made)
-    assert taken.key_id is None
+    assert taken.verified is None
 
 
 def test_the_same_model_is_not_fetched_twice_but_gets_its_signature(
