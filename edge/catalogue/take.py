@@ -82,7 +82,8 @@ def ask_for_card(
     """
     content = fetch_bytes(url, max_bytes=MAX_CARD_BYTES, access=access)
     if sha256 is not None and (found := sha256_of(content)) != sha256:
-        raise FetchError(f"{url}: has the sha256 {found[:12]}..., not {sha256[:12]}...")
+        changed = "it was changed since, or on its way"
+        raise FetchError(f"{url}: has the sha256 {found[:12]}..., not {sha256[:12]}...: {changed}")
     signed = fetch_signature(url, content, keys, access, needed=bool(keys))
     return Told(parse_card(content, url), content, signed.signature, signed.verified)
 
