@@ -22,7 +22,7 @@ class Access:
     """Hosts that may be asked by plain http, beside this machine; as `HOST` or `HOST:PORT`."""
     connect_s: float = 10.0
     stall_s: float = 30.0
-    """Silence, or a trickle of less than `edge.catalogue.web.SLOWEST_BYTES_S`, ends a transfer."""
+    """Silence, or less than `edge.catalogue.watch.SLOWEST_BYTES_S`, ends a transfer."""
     tries: int = 5
     """How often in a row a transfer may break off without having got any further."""
     pause_s: float = 1.0

@@ -15,6 +15,7 @@ from edge.cli.models_options import (
     catalogue_of,
     keys_of,
 )
+from edge.errors import CardError
 
 if TYPE_CHECKING:
     from edge.catalogue.take import Taken, Told
@@ -65,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
         url = as_url(card_file(args.model))
     told = ask_for_card(url, keys=keys_of(args), sha256=sha256, access=access)
     card = told.card
+    if NAME.fullmatch(args.model) and card.name != args.model:
+        raise CardError(
+            f"{url}: is the card of {card.name}, which the catalogue calls {args.model}"
+        )
     files = f"{len(card.files)} file{'s' * (len(card.files) > 1)}"
     print(f"{card.name} {card.version}: {files}, {card.size_bytes:,} bytes, {card.licence}")
     with transfer(card.name, card.size_bytes) as on_bytes:

@@ -264,6 +264,15 @@ def test_what_broke_off_is_gone_on_with_by_the_next_pull(
     assert "350,000 bytes fetched" in edge("pull", "tiny", "--catalogue", url).stdout
 
 
+def test_a_catalogue_cannot_pass_off_one_model_as_another(edge: Run, tmp_path: Path) -> None:
+    model_folder(tmp_path / "shop" / "tiny")
+    edge("index", "shop")
+    listed = (tmp_path / "shop" / CATALOGUE).read_text()
+    (tmp_path / "shop" / CATALOGUE).write_text(listed.replace("  tiny:", "  huge:"))
+    said = edge("pull", "huge", "--catalogue", "shop/catalogue.yaml", status=1).stderr
+    assert "is the card of tiny, which the catalogue calls huge" in said
+
+
 def test_a_digest_that_the_user_gives_must_be_that_of_the_card(edge: Run, tmp_path: Path) -> None:
     model_folder(tmp_path / "tiny")
     said = edge("pull", "./tiny", "--sha256", "0" * 64, status=1).stderr
