@@ -270,7 +270,7 @@ def test_a_catalogue_cannot_pass_off_one_model_as_another(edge: Run, tmp_path: P
     listed = (tmp_path / "shop" / CATALOGUE).read_text()
     (tmp_path / "shop" / CATALOGUE).write_text(listed.replace("  tiny:", "  huge:"))
     said = edge("pull", "huge", "--catalogue", "shop/catalogue.yaml", status=1).stderr
-    assert "is the card of tiny, which the catalogue calls huge" in said
+    assert "is tiny's card, and the catalogue calls it huge" in said
 
 
 def test_a_digest_that_the_user_gives_must_be_that_of_the_card(edge: Run, tmp_path: Path) -> None:
