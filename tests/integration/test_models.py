@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +14,13 @@ import yaml
 from lying_server import LyingServer, breaking_off, honest
 from model_folders import contents, model_folder
 from pki import Pki
+from pseudo_terminal import PseudoTerminal
 
 from edge.catalogue.card import CARD, check_files, read_card
 from edge.catalogue.listing import CATALOGUE, index
 from edge.cli import main
 
 ROOT = Path(__file__).parents[2]
-EDGE = Path(sys.executable).with_name("edge")
 DIGITS = ROOT / "models" / "digits"
 
 
@@ -217,24 +215,17 @@ def test_a_secret_key_has_a_password_which_is_never_guessed(edge: Run, tmp_path:
     assert refused.stderr == "edge models: porch.key: the password is wrong\n"
 
 
-def test_at_a_terminal_the_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None:
-    child, terminal = pty.fork()
-    if not child:
-        os.chdir(tmp_path)
-        os.execv(EDGE, [str(EDGE), "models", "keygen", "porch"])  # noqa: S606
-    shown = b""
-    try:
-        for end in (b"secret key: ", b"once more: "):
-            while not shown.endswith(end):
-                shown += os.read(terminal, 1000)
-            os.write(terminal, b"open sesame\n")
-        while True:
-            shown += os.read(terminal, 1000)
-    except OSError:  # the child is done
-        pass
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    os.close(terminal)
-    assert b"sesame" not in shown
+def test_at_a_terminal_the_password_is_asked_for_twice_and_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with PseudoTerminal("models", "keygen", "porch") as terminal:
+        for prompt in (b"secret key: ", b"once more: "):
+            while not terminal.written.endswith(prompt):
+                assert terminal.read(timeout_s=20)
+            terminal.press("open sesame\n")
+        assert terminal.wait() == 0
+        assert b"sesame" not in terminal.written
     assert (tmp_path / "porch.key").stat().st_mode & 0o777 == 0o600
 
 
@@ -270,7 +261,7 @@ def test_a_catalogue_cannot_pass_off_one_model_as_another(edge: Run, tmp_path: P
     listed = (tmp_path / "shop" / CATALOGUE).read_text()
     (tmp_path / "shop" / CATALOGUE).write_text(listed.replace("  tiny:", "  huge:"))
     said = edge("pull", "huge", "--catalogue", "shop/catalogue.yaml", status=1).stderr
-    assert "is tiny's card, and the catalogue calls it huge" in said
+    assert "is the card of tiny, which the catalogue calls huge" in said
 
 
 def test_a_digest_that_the_user_gives_must_be_that_of_the_card(edge: Run, tmp_path: Path) -> None:
