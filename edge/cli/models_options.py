@@ -88,6 +88,17 @@ def catalogue_of(place: str | None, args: argparse.Namespace) -> "Read":
     return read_catalogue(place, keys=keys_of(args), access=access_of(args))
 
 
+def card_place(args: argparse.Namespace, access: "Access") -> tuple[str, str | None]:
+    """Return where the card of `args.model` is, and its digest where a catalogue says that."""
+    from edge.catalogue.listing import card_file
+    from edge.catalogue.urls import as_url
+
+    if not NAME.fullmatch(args.model):
+        return as_url(card_file(args.model)), None
+    read = catalogue_of(args.catalogue, args)
+    return read.card_url(args.model, access), read.catalogue.models[args.model].sha256
+
+
 def local_folder(told: str) -> Path:
     """Return the folder of a model that is here: by its path, or by its name.
 

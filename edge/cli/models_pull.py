@@ -12,7 +12,7 @@ from edge.cli.models_options import (
     add_catalogue,
     add_network,
     add_trust,
-    catalogue_of,
+    card_place,
     keys_of,
 )
 from edge.errors import CardError
@@ -52,18 +52,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Fetch it, and say what to write into a YAML."""
-    from edge.catalogue.listing import card_file
     from edge.catalogue.take import ask_for_card, take
-    from edge.catalogue.urls import as_url
     from edge.cli.progress import transfer
 
-    access, sha256 = access_of(args), args.sha256
-    if NAME.fullmatch(args.model):
-        read = catalogue_of(args.catalogue, args)
-        url = read.card_url(args.model, access)
-        sha256 = sha256 or read.catalogue.models[args.model].sha256
-    else:
-        url = as_url(card_file(args.model))
+    access = access_of(args)
+    url, sha256 = card_place(args, access)
+    sha256 = args.sha256 or sha256
     told = ask_for_card(url, keys=keys_of(args), sha256=sha256, access=access)
     card = told.card
     if NAME.fullmatch(args.model) and card.name != args.model:

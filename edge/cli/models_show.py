@@ -4,12 +4,11 @@ import argparse
 import json
 
 from edge.cli.models_options import (
-    NAME,
     access_of,
     add_catalogue,
     add_network,
     add_trust,
-    catalogue_of,
+    card_place,
     keys_of,
 )
 
@@ -35,18 +34,11 @@ def run(args: argparse.Namespace) -> int:
     import yaml
 
     from edge.catalogue.card import MAX_CARD_BYTES
-    from edge.catalogue.listing import card_file
     from edge.catalogue.plain_yaml import read_plain_yaml
     from edge.catalogue.take import ask_for_card
-    from edge.catalogue.urls import as_url
 
-    access, sha256 = access_of(args), None
-    if NAME.fullmatch(args.model):
-        read = catalogue_of(args.catalogue, args)
-        url = read.card_url(args.model, access)
-        sha256 = read.catalogue.models[args.model].sha256
-    else:
-        url = as_url(card_file(args.model))
+    access = access_of(args)
+    url, sha256 = card_place(args, access)
     told = ask_for_card(url, keys=keys_of(args), sha256=sha256, access=access)
     card = read_plain_yaml(told.content, name=url, max_bytes=MAX_CARD_BYTES)
     if args.json:
