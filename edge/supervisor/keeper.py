@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.supervisor.rungs import Rungs
-    from edge.wire import Change, Look, Record
+    from edge.wire import Accompany, Change, Look, Record
 
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 HEALTHY_S = 10.0  # a worker that lived so long is restarted at once again
@@ -206,8 +206,8 @@ class Keeper:
         if rungs.ready is not None:
             self._stuck_limit_s = _stuck_limit_s(rungs.ready)
 
-    def ask(self, wish: Change | Look) -> bool:
-        """Ask the worker for another rung, or a picture; False when there is none to ask."""
+    def ask(self, wish: Change | Accompany | Look) -> bool:
+        """Ask the worker for another rung or model, or a picture; False when there is none."""
         if self._worker is None or not self.ready:
             return False
         try:

@@ -58,8 +58,13 @@ class Models:
         self._claimed = False
         self._chores: list[asyncio.Task[None]] = []
 
-    def stand(self, options: Pipeline, *, like: Rungs | None = None) -> Rungs:
-        """Return the rungs of a model, at the place where those of the present one are."""
+    def stand(
+        self, options: Pipeline, *, like: Rungs | None = None, revision: int | None = None
+    ) -> Rungs:
+        """Return the rungs of a model, at the place where those of the present one are.
+
+        It gets a new revision where the worker does not know it by one already.
+        """
         pipeline = self._pipeline
         acceleration = Acceleration(
             pipeline_on_each_rung(options),
@@ -76,7 +81,7 @@ class Models:
             tell=pipeline.tell,
             acceleration=acceleration,
             sensors=pipeline.sensors.sensors,
-            revision=next(self._revisions),
+            revision=next(self._revisions) if revision is None else revision,
             before=like,
         )
 
@@ -97,6 +102,7 @@ class Models:
         self.options, self._before, self.rungs = options, self.rungs, rungs
         rungs.take_over(self._before)
         self.look_after()
+        self._pipeline.shadowing.model_changed()
         self._pipeline.on_another_way()
 
     def look_after(self) -> None:
@@ -151,7 +157,9 @@ class Models:
             if time.monotonic() > end_s:
                 raise EdgeError(f"{self._pipeline.name} has been changing its rung for too long")
             await asyncio.sleep(LOOK_EVERY_S)
-        rungs = self.stand(candidate, like=present)
+        beside = self._pipeline.shadowing.candidate
+        known = beside[1] if beside is not None and beside[0] == candidate else None
+        rungs = self.stand(candidate, like=present, revision=known)
         if failed := await rungs.acceleration.prove():
             raise error_of(failed)
         return rungs

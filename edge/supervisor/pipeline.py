@@ -19,14 +19,15 @@ from edge.supervisor.models import Models
 from edge.supervisor.pipeline_info import facts, loaded, metrics
 from edge.supervisor.requests import why_no_answer
 from edge.supervisor.results import result_of
+from edge.supervisor.shadowing import Shadowing
 from edge.supervisor.source import SupervisedSource
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused, Shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.config.pipeline import Pipeline
-    from edge.messages import Metrics, Result
+    from edge.messages import Metrics, Result, ShadowFigures
     from edge.supervisor.acceleration import Acceleration
     from edge.supervisor.black_box import Archive
     from edge.supervisor.model_watch import ModelWatch
@@ -93,6 +94,8 @@ class SupervisedPipeline:
         self.watch = watch or NobodyWatches()
         self.models = Models(self, options)
         self.swap = self.models.swap
+        self.shadowing = Shadowing(self)
+        self.shadow, self.end_shadow = self.shadowing.begin, self.shadowing.end
         self.looking = Looking(self.keeper.ask)
         if paused:
             self.keeper.hold()
@@ -111,6 +114,11 @@ class SupervisedPipeline:
     def rungs(self) -> Rungs:
         """The rungs of the model that it has now."""
         return self.models.rungs
+
+    @property
+    def shadowed(self) -> ShadowFigures | None:
+        """How a model does that runs in shadow; None where none does."""
+        return self.shadowing.figures
 
     @property
     def acceleration(self) -> Acceleration:
@@ -138,6 +146,7 @@ class SupervisedPipeline:
         if self.keeper.ended or self.state == "paused":
             return
         self.models.fail("the pipeline was paused")
+        self.shadowing.worker_gone("the pipeline was paused", may_return=True)
         self.rungs.pause()
         for source in self.sources:
             source.pause()
@@ -179,16 +188,22 @@ class SupervisedPipeline:
             for source, (replaced, lost, skipped) in zip(self.sources, counts, strict=True):
                 source.take_counts(replaced=replaced, lost=lost, skipped=skipped)
             self.models.beat()
+            self.shadowing.beat(record)
         elif isinstance(record, Note):
             self._note(record)
         elif isinstance(record, (Ready, Refused)) and self.models.owns(record):
             self.models.answered(record)
+        elif isinstance(record, (Ready, Refused)) and self.shadowing.owns(record):
+            self.shadowing.answered(record)
+        elif isinstance(record, Shadowed) and self.shadowing.owns(record):
+            self.shadowing.heard(record)
         elif isinstance(record, Ready):
             self.rungs.prepared(record)
             self.acceleration.ready(record)
             if self.state != "running":
                 self._started(record)
                 self.watch.ready(record)
+                self.shadowing.worker_ready()
         elif isinstance(record, Picture):
             self.looking.came(record)
         elif isinstance(record, Refused):
@@ -332,6 +347,8 @@ class SupervisedPipeline:
         self._died_ns = self._died_ns or time.monotonic_ns()
         for source in self.sources:
             source.worker_died()
+        if self.state == "failed" or self.keeper.failure is not None:
+            self.shadowing.worker_gone("the worker ended")
         if self.state == "failed":
             return  # it has said itself why
         self.state = "starting"
@@ -339,6 +356,7 @@ class SupervisedPipeline:
             return  # the accelerator did
         self.black_box.worker_died(how)
         self.watch.died(how)
+        self.shadowing.worker_gone(f"the worker ended: {how}")
         when = f"in {pause_s:g} s" if pause_s else "now"
         self.tell(
             "worker_died",

@@ -65,7 +65,7 @@ def test_hands_and_records_do_not_overlap() -> None:
 
 
 def test_an_empty_ring_holds_nothing() -> None:
-    assert flight.read(ring()) == flight.Recording([], [], [], [])
+    assert flight.read(ring()) == flight.Recording([], [], [], [], [])
 
 
 def test_a_frame_is_read_as_it_was_told() -> None:

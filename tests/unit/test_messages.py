@@ -14,6 +14,7 @@ from edge.asyncapi import message_kinds
 from edge.commands import Answer, Reached
 from edge.event_names import EventName
 from edge.health import CoreClock, Disk, Health, Memory
+from edge.info_parts import EngineInfo, GoldenInfo, ModelInfo
 from edge.latency.figures import Figures
 from edge.messages import (
     OFFLINE,
@@ -21,14 +22,11 @@ from edge.messages import (
     STAGES,
     CacheFigures,
     Dropped,
-    EngineInfo,
     Event,
-    GoldenInfo,
     Info,
     LadderFigures,
     Message,
     Metrics,
-    ModelInfo,
     PipelineInfo,
     Result,
     SourceResult,
@@ -199,6 +197,7 @@ def metrics(frames: int) -> Metrics:
         rung=0,
         rung_name="full",
         accelerator=None,
+        shadow=None,
         ladder=None
         if frames == 0
         else LadderFigures(

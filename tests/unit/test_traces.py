@@ -57,7 +57,7 @@ def look(number: int, waited_ms: float, *, engine_ms: tuple[float, ...] = ()) ->
 
 def recording(*, slow: int = 20, **parts: Any) -> Recording:
     frames = [frame(n, inference_ms=31 if n == slow else 12) for n in range(1, 31)]
-    return Recording(frames, [], [], [])._replace(**parts)
+    return Recording(frames, [], [], [], [])._replace(**parts)
 
 
 def story(recorded: Recording, felt: tuple[Felt, ...] = (), **how: Any) -> Story:
@@ -160,7 +160,7 @@ def everything() -> tuple[Recording, tuple[Felt, ...]]:
     looks = [look(n, n, engine_ms=(0.0,)) for n in range(31)]
     pauses = [Pause(2, -PERIOD, -PERIOD + MS), Pause(2, 5 * PERIOD, 5 * PERIOD + MS)]
     felt = tuple(Felt(n * PERIOD, Reading(50.0 + n, (), (1500, 1400))) for n in range(30))
-    return Recording(frames, looks, pauses, [hand]), felt
+    return Recording(frames, looks, pauses, [hand], []), felt
 
 
 def test_events_keep_to_the_format_and_mark_the_offending_frame() -> None:
