@@ -146,7 +146,7 @@ class InferenceSide:
                     shadow.run(slot, predictions)
                     self._busy = None
                 else:
-                    shadow.skipped += 1
+                    shadow.skip()
             self._mailbox.recycle(slot)
 
     def finish(self) -> None:

@@ -97,6 +97,11 @@ class Shadow:
         """How long a pass takes at the least."""
         return self._costs.least(1)
 
+    def skip(self) -> None:
+        """Count a chosen frame for which there is no time; let one slow pass be forgotten by it."""
+        self.skipped += 1
+        self._costs.take(1, self._costs.least(1))
+
     def run(self, slot: Slot, predictions: list[Prediction]) -> None:
         """Answer a frame, and tell how that compares with what the serving model has said."""
         way = slot.shadow
