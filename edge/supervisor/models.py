@@ -59,20 +59,22 @@ class Models:
         self._chores: list[asyncio.Task[None]] = []
 
     def stand(
-        self, options: Pipeline, *, like: Rungs | None = None, revision: int | None = None
+        self, options: Pipeline, *, like: Rungs | None = None, beside: Rungs | None = None
     ) -> Rungs:
         """Return the rungs of a model, at the place where those of the present one are.
 
-        It gets a new revision where the worker does not know it by one already.
+        Where it runs in shadow already, its rungs there are given by `beside`: the worker knows it
+        by their revision.
         """
         pipeline = self._pipeline
+        known = beside or like
         acceleration = Acceleration(
             pipeline_on_each_rung(options),
             tell=pipeline.tell,
             leave=pipeline.close_window,
             take_back=pipeline.take_accelerator_back,
             give_up=pipeline.keeper.kill,
-            before=None if like is None else like.acceleration,
+            before=None if known is None else known.acceleration,
         )
         return Rungs(
             options,
@@ -81,7 +83,7 @@ class Models:
             tell=pipeline.tell,
             acceleration=acceleration,
             sensors=pipeline.sensors.sensors,
-            revision=next(self._revisions) if revision is None else revision,
+            revision=next(self._revisions) if beside is None else beside.revision,
             before=like,
         )
 
@@ -157,9 +159,9 @@ class Models:
             if time.monotonic() > end_s:
                 raise EdgeError(f"{self._pipeline.name} has been changing its rung for too long")
             await asyncio.sleep(LOOK_EVERY_S)
-        beside = self._pipeline.shadowing.candidate
-        known = beside[1] if beside is not None and beside[0] == candidate else None
-        rungs = self.stand(candidate, like=present, revision=known)
+        rungs = self.stand(
+            candidate, like=present, beside=self._pipeline.shadowing.rungs_of(candidate)
+        )
         if failed := await rungs.acceleration.prove():
             raise error_of(failed)
         return rungs

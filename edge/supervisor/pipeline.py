@@ -136,6 +136,7 @@ class SupervisedPipeline:
         self.models.look_after()
         await self.keeper.run()
         self.models.close()
+        self.shadowing.worker_gone("the pipeline ends", may_return=True)
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()

@@ -33,11 +33,12 @@ class Shadowing:
         self._pipeline = pipeline
         self._shadow: _Shadow | None = None
 
-    @property
-    def candidate(self) -> tuple[Pipeline, int] | None:
-        """The candidate and its revision; None where none runs."""
+    def rungs_of(self, candidate: Pipeline) -> Rungs | None:
+        """Return the rungs of a candidate that runs in shadow; None where this one does not."""
         shadow = self._shadow
-        return None if shadow is None else (shadow.candidate, shadow.rungs.revision)
+        if shadow is None or shadow.ready is None or shadow.candidate != candidate:
+            return None
+        return shadow.rungs
 
     async def begin(self, candidate: Pipeline, share: float) -> Ready:
         """Run a model on a share of the frames, 0 to 1, after the serving one has answered them.

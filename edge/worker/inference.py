@@ -136,14 +136,14 @@ class InferenceSide:
     def _run_in_shadow(self) -> None:
         """Have the other model answer what was answered, as far as there is time."""
         chosen, self._to_shadow = self._to_shadow, []
-        shadow = self.shadow
+        shadow, way = self.shadow, self.shadow.way
         for slot, predictions in chosen:
-            if slot.shadow is shadow.way:
+            if way is not None and slot.shadow == way.revision:
                 now_ns = time.monotonic_ns()
                 free = not (self._live and self._mailbox.waiting)
                 if free and shadow.has_time(now_ns, self._wanted()):
                     self._busy = (now_ns, shadow.least_ns)
-                    shadow.run(slot, predictions)
+                    shadow.run(way, slot, predictions)
                     self._busy = None
                 else:
                     shadow.skip()
@@ -192,7 +192,7 @@ class InferenceSide:
             if slot.picture is not None:
                 self.lens.answered(slot, done)
             self.recorder.done(done, slot.captor, slot.runner, self._mailbox.waiting)
-            if slot.shadow is not None and hit is None:
+            if slot.shadow >= 0 and hit is None:
                 self._to_shadow.append((slot, predictions))
             else:
                 self._mailbox.recycle(slot)

@@ -58,8 +58,8 @@ class Slot:
     """A copy of the frame, where somebody asked for one."""
     asked: Any = None
     """What the cache knows the tensor by."""
-    shadow: Prepared | None = None
-    """The model in shadow that is to answer the frame as well; None where none is."""
+    shadow: int = -1
+    """Revision of the model in shadow that is to answer the frame as well; -1 where none is."""
     pixels: NDArray[Any] | ModelInput | None = None
     """A copy of the frame for it, where it takes another input."""
 

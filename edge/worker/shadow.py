@@ -78,15 +78,12 @@ class Shadow:
 
     def captured(self, slot: Slot, frame: NDArray[Any] | ModelInput) -> None:
         """Keep what is needed of a frame, if it is chosen, while its source holds it."""
-        way = slot.shadow = self.way
+        way, slot.shadow = self.way, -1
         if way is None:
             slot.pixels = None
-        elif not is_chosen(slot.frame, self._share):
-            slot.shadow = None
-        elif self.has_input_of(slot.way):
-            slot.pixels = None
-        else:
-            slot.pixels = _copied(frame, slot.pixels)
+        elif is_chosen(slot.frame, self._share):
+            slot.shadow = way.revision
+            slot.pixels = None if self.has_input_of(slot.way) else _copied(frame, slot.pixels)
 
     def has_time(self, now_ns: int, until_ns: int) -> bool:
         """Whether a pass that begins now will have ended by then."""
@@ -102,10 +99,11 @@ class Shadow:
         self.skipped += 1
         self._costs.take(1, self._costs.least(1))
 
-    def run(self, slot: Slot, predictions: list[Prediction]) -> None:
-        """Answer a frame, and tell how that compares with what the serving model has said."""
-        way = slot.shadow
-        assert way is not None  # noqa: S101  it was chosen
+    def run(self, way: Prepared, slot: Slot, predictions: list[Prediction]) -> None:
+        """Answer a frame, and tell how that compares with what the serving model has said.
+
+        `way` is the model in shadow for which it was chosen.
+        """
         began_ns = time.monotonic_ns()
         self._recorder.shadowing(slot, began_ns)
         agreed, failure, inference_ns = None, "", 0

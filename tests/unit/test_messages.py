@@ -29,6 +29,7 @@ from edge.messages import (
     Metrics,
     PipelineInfo,
     Result,
+    ShadowFigures,
     SourceResult,
     status_topic,
 )
@@ -197,7 +198,21 @@ def metrics(frames: int) -> Metrics:
         rung=0,
         rung_name="full",
         accelerator=None,
-        shadow=None,
+        shadow=None
+        if frames == 0
+        else ShadowFigures(
+            model="digits-2.tflite",
+            model_digest="cd" * 32,
+            share=0.1,
+            frames=frames,
+            agreed=frames - 1,
+            agreement=1 - 1 / frames,
+            skipped=3,
+            failed=1,
+            failure="the forward pass failed",
+            inference_ms=window.stages["inference"],
+            serving_inference_ms=window.acknowledged,
+        ),
         ladder=None
         if frames == 0
         else LadderFigures(
