@@ -46,7 +46,7 @@ class Row(Part):
     rung: int = 0
     batch: int = 1
     what: str = Field(max_length=40)
-    """`answered`, `cached`, `dropped late`, or `in hand` when the worker ended."""
+    """`answered`, `cached`, `dropped late`; `in hand` or `in shadow` when the worker ended."""
     at_ms: float
     """When it was captured, from the capture of the frame the story is about."""
     stages_ms: dict[str, float]
@@ -371,7 +371,7 @@ class _Teller:
         return Row(
             frame=hand.number,
             source=self._facts.sources[hand.source],
-            what="in hand",
+            what="in shadow" if hand.stage == flight.SHADOW else "in hand",
             at_ms=_ms(hand.captured_ns - origin_ns),
             stages_ms=stages,
             total_ms=total_ms,

@@ -273,6 +273,22 @@ def test_one_that_fails_is_counted_and_the_pipeline_goes_on(delegate: TrialDeleg
     run(trial())
 
 
+def test_one_that_is_slow_once_is_blamed_for_the_frame_behind_it(delegate: TrialDelegate) -> None:
+    slow: dict[str, Any] = {"source": {**LIVE, "fps": 5}, "deadline_ms": 120, "on_late": "run"}
+
+    async def trial() -> None:
+        async with hosted(options(**slow)) as host:
+            await host.until_results(20)  # nothing is usual before
+            wanted = options(**slow).model_copy(update={"model": on_delegate(delegate).model})
+            await host.pipeline.shadow(wanted, 1)
+            await shadowed(host, 5)
+            delegate.be("slow 380")  # from the newest frame almost to the next but one
+            blamed = "; the model in shadow had the engine for "
+            await host.until(lambda: any(blamed in each for each in host.ear.told("trace_written")))
+
+    run(trial())
+
+
 def test_one_that_crashes_takes_the_worker_down_once(delegate: TrialDelegate) -> None:
     async def trial() -> None:
         watch = Watch()

@@ -119,14 +119,18 @@ def test_the_shadow_of_the_frame_before_is_blamed_for_the_wait_and_its_own_is_no
     assert story(recording(shadows=[own])).causes == []
 
 
-def test_a_worker_that_died_in_the_shadow_of_a_frame_is_told_so() -> None:
+def test_a_worker_that_died_in_the_shadow_of_a_frame_is_told_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     hand = Hand(1, 77, 30, flight.SHADOW, 0, END - 4 * MS, 0, 0, 0)
     died = recording(hands=[hand])
     told = story(died, why="worker_died", how="killed by SIGSEGV", offending=(0, 30))
     assert told.sentence == (
         "the worker ended (killed by SIGSEGV) with frame 30 in its shadow stage for 4 ms"
     )
-    assert told.frames[-1].stages_ms == {"shadow": 4}
+    assert (told.frames[-1].what, told.frames[-1].stages_ms) == ("in shadow", {"shadow": 4})
+    print_story(told)
+    assert "in shadow\n" in capsys.readouterr().out
     events = trace_events(died, FACTS, (), (0, 30))
     (last,) = [e for e in events if e["name"] == "frame 30: in its shadow stage at the end"]
     assert last["dur"] == 4000
