@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
 from edge.latency.figures import Figures
 from edge.spool.message import Outgoing
 from edge.supervisor.black_box import BlackBox
@@ -120,6 +120,11 @@ class SupervisedPipeline:
         """How a model does that runs in shadow; None where none does."""
         return self.shadowing.figures
 
+    def refuse_change(self) -> None:
+        """Raise EdgeError while its worker prepares another model."""
+        if self.models.changing or self.shadowing.preparing:
+            raise EdgeError(f"{self.name} prepares another model already")
+
     @property
     def acceleration(self) -> Acceleration:
         """The accelerator of that model, and whether it has it."""
@@ -192,26 +197,12 @@ class SupervisedPipeline:
             self.shadowing.beat(record)
         elif isinstance(record, Note):
             self._note(record)
-        elif isinstance(record, (Ready, Refused)) and self.models.owns(record):
+        elif isinstance(record, (Ready, Refused)):
             self.models.answered(record)
-        elif isinstance(record, (Ready, Refused)) and self.shadowing.owns(record):
-            self.shadowing.answered(record)
-        elif isinstance(record, Shadowed) and self.shadowing.owns(record):
+        elif isinstance(record, Shadowed):
             self.shadowing.heard(record)
-        elif isinstance(record, Ready):
-            self.rungs.prepared(record)
-            self.acceleration.ready(record)
-            if self.state != "running":
-                self._started(record)
-                self.watch.ready(record)
-                self.shadowing.worker_ready()
         elif isinstance(record, Picture):
             self.looking.came(record)
-        elif isinstance(record, Refused):
-            if record.accelerated and self.acceleration.on_cpu:
-                self.acceleration.refused(record.message)
-            else:
-                self.rungs.refused(record)
         elif isinstance(record, Failed) and not self.acceleration.spares(record):
             self.state = "failed"
             self.tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
@@ -221,7 +212,10 @@ class SupervisedPipeline:
             self.state = "ended"
             self.tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
 
-    def _started(self, ready: Ready) -> None:
+    def began(self, ready: Ready) -> None:
+        """Take in that the worker serves its model; it says so of each rung and accelerator."""
+        if self.state == "running":
+            return
         self.state = "running"
         self.tell(
             "model_loaded",
@@ -233,6 +227,8 @@ class SupervisedPipeline:
             away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)
             self._died_ns = None
             self.tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
+        self.watch.ready(ready)
+        self.shadowing.worker_ready()
         self.outlet.changed()
 
     def _result(self, done: Done, source: SupervisedSource) -> None:

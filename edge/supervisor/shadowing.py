@@ -51,6 +51,7 @@ class Shadowing:
         _refuse_incomparable(pipeline.options, candidate)
         if not 0 < share <= 1:
             raise ConfigError(f"the share of the frames must be above 0 and at most 1, not {share}")
+        pipeline.refuse_change()
         if self._shadow is not None:
             raise EdgeError(f"{pipeline.name} has a model in shadow already")
         rungs = pipeline.models.stand(candidate, like=pipeline.rungs)
@@ -58,7 +59,8 @@ class Shadowing:
         try:
             if failed := await rungs.acceleration.prove():
                 raise error_of(failed)
-            if pipeline.state != "running" or not self._ask(shadow):
+            wanted = self._shadow is shadow  # or it was ended meanwhile
+            if wanted and (pipeline.state != "running" or not self._ask(shadow)):
                 raise EdgeError(f"{pipeline.name} is {pipeline.state}: nothing can run in shadow")
             limit_s = start_limit_s(rungs.options)
             return await asyncio.wait_for(asyncio.shield(shadow.outcome), limit_s)
@@ -78,8 +80,14 @@ class Shadowing:
         """End it, if there is any."""
         shadow, self._shadow = self._shadow, None
         if shadow is not None:
+            shadow.refuse("it was ended before it was ready")
             self._pipeline.keeper.ask(Accompany(0, "", shadow.rungs.revision, 0))
             self._pipeline.outlet.changed()
+
+    @property
+    def preparing(self) -> bool:
+        """Whether it is being prepared."""
+        return self._shadow is not None and not self._shadow.outcome.done()
 
     def owns(self, record: Ready | Refused | Shadowed) -> bool:
         """Whether a record is about the model in shadow."""
@@ -98,12 +106,13 @@ class Shadowing:
             self._lost(record.message)
         else:
             self._shadow = None
-            shadow.refuse(error_of(Failed(record.error, record.message)))
+            shadow.outcome.set_exception(error_of(Failed(record.error, record.message)))
 
     def heard(self, record: Shadowed) -> None:
         """Take in what it has said of a frame, and how that compares."""
         shadow = self._shadow
-        assert shadow is not None  # noqa: S101  it owns the record
+        if shadow is None or not self.owns(record):
+            return  # it was ended meanwhile
         shadow.frames += 1
         if record.agreed is None:
             shadow.failed += 1
@@ -125,9 +134,9 @@ class Shadowing:
         if shadow is None:
             return
         shadow.leave_worker()
-        if not shadow.outcome.done():
+        if self.preparing:
             self._shadow = None
-            shadow.refuse(EdgeError(f"{shadow.name} does not run in shadow: {why}"))
+            shadow.refuse(why)
         elif not may_return:
             self._lost(why)
 
@@ -174,11 +183,13 @@ class _Shadow:
         self.skipped_now = self._skipped_before = 0
         self.inference, self.serving = Histogram(), Histogram()
         self.outcome: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        # Who awaits it may have gone.
+        self.outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def refuse(self, error: EdgeError) -> None:
-        """Have it that it never ran."""
-        self.outcome.set_exception(error)
-        self.outcome.exception()  # it is told even where nobody awaits it any longer
+    def refuse(self, why: str) -> None:
+        """Have it that it never ran, unless it has."""
+        if not self.outcome.done():
+            self.outcome.set_exception(EdgeError(f"{self.name} does not run in shadow: {why}"))
 
     def leave_worker(self) -> None:
         """Take in that the next worker counts from 0."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge.config.pipeline import Pipeline
 from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
-from edge.wire import Accompany, Refused
+from edge.wire import Accompany, Note, Refused
 from edge.worker.prepare import prepare
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Rungs:
         """Prepare what is wanted and go over to it, or tell why not."""
         options = Pipeline.model_validate_json(wanted.options)
         shadow = self._loop.inference.shadow
+        known = len(self._prepared)
         try:
             way = self._prepare(wanted.revision, wanted.rung, options)
             if isinstance(wanted, Accompany):
@@ -82,6 +83,8 @@ class Rungs:
             return
         self._loop.inference.recorder.watch_engine()  # the engine may have new threads
         self._line.tell(way.ready)
+        for sentence in way.refusals if len(self._prepared) > known else ():
+            self._line.tell(Note("not_permitted", sentence, {}))
         if isinstance(wanted, Accompany):
             return
         if wanted.revision != self._revision:  # in the shadow of which there is nothing

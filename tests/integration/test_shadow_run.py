@@ -336,6 +336,29 @@ def test_a_worker_killed_while_it_prepares_one_is_told(other: Path) -> None:
     run(trial())
 
 
+def test_one_that_is_ended_while_it_is_prepared_leaves_no_trace(other: Path) -> None:
+    async def trial() -> None:
+        async with hosted(options(LIVE)) as host:
+            await host.until_results(5)
+            os.kill(host.worker, signal.SIGSTOP)
+            asked = asyncio.create_task(host.pipeline.shadow(options(LIVE, other), 1))
+            await asyncio.sleep(0)
+            for change in (host.pipeline.swap, lambda one: host.pipeline.shadow(one, 1)):
+                with pytest.raises(EdgeError, match="cam prepares another model already"):
+                    await change(options(LIVE, other))
+            host.pipeline.end_shadow()
+            os.kill(host.worker, signal.SIGCONT)
+            with pytest.raises(EdgeError, match="does not run in shadow: it was ended before it"):
+                await asked
+            await host.until_results(60)
+            assert models_of(host.ear.results) == [OWN]
+            assert host.pipeline.shadowed is None
+            await host.pipeline.shadow(options(LIVE), 1)
+            assert (await shadowed(host, 20)).agreement == 1.0
+
+    run(trial())
+
+
 def test_it_is_there_again_after_a_pause(other: Path) -> None:
     async def trial() -> None:
         watch = Watch()

@@ -136,7 +136,7 @@ def test_a_worker_killed_meanwhile_is_followed_by_one_with_the_old_model(other: 
         watch = Watch()
         async with hosted(options(LIVE), watch) as host:
             swapping = await stopped_while_swapping(host, options(LIVE, other))
-            with pytest.raises(EdgeError, match="changes its model already"):
+            with pytest.raises(EdgeError, match="cam prepares another model already"):
                 await host.pipeline.swap(options(LIVE, other))
             os.kill(host.worker, signal.SIGKILL)
             with pytest.raises(EdgeError, match=r"stays with its model, not other.tflite: the wor"):
