@@ -45,4 +45,5 @@ EventName = Literal[
     "too_hot",
     "cooled_down",
     "model_swapped",
+    "shadow_lost",
 ]
