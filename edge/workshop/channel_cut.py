@@ -64,9 +64,7 @@ class _Cutter:
             made = copy_of(layer, **({} if traced is None else self._options(traced)))
         output = made(*args, **kwargs)
         if id(layer) not in self._made and made is not layer and not is_network(layer):
-            made.set_weights(
-                layer.get_weights() if traced is None else self._weights(traced)
-            )
+            made.set_weights(layer.get_weights() if traced is None else self._weights(traced))
         self._made[id(layer)] = made
         return output
 

@@ -41,6 +41,15 @@ _SEPARABLE: Axes = {
 }
 _NORMALIZATION: Axes = dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), _GIVEN)
 
+_MERGING = "Add Subtract Multiply Average Maximum Minimum"
+_RESHAPING = "Flatten Reshape"
+_PASSING = """
+    Activation ReLU LeakyReLU ELU Identity Dropout SpatialDropout1D SpatialDropout2D GaussianNoise
+    GaussianDropout Rescaling Resizing MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalAveragePooling1D GlobalAveragePooling2D
+    ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D UpSampling1D UpSampling2D RandomFlip
+    RandomTranslation RandomRotation RandomZoom
+"""
 KINDS: dict[type, Kind] = {
     layers.Dense: Kind("makes", "units", _CONVOLUTION),
     layers.Conv1D: Kind("makes", "filters", _CONVOLUTION),
@@ -55,25 +64,9 @@ KINDS: dict[type, Kind] = {
     layers.BatchNormalization: Kind("scales", axes=_NORMALIZATION),
     layers.PReLU: Kind("passes", axes={"alpha": _GIVEN}),
     layers.Concatenate: Kind("joins"),
-    **dict.fromkeys(
-        (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum)
-        + (layers.Minimum,),
-        Kind("merges"),
-    ),
-    **dict.fromkeys((layers.Flatten, layers.Reshape), Kind("reshapes")),
-    **dict.fromkeys(
-        (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Identity)
-        + (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D)
-        + (layers.GaussianNoise, layers.GaussianDropout, layers.Rescaling)
-        + (layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D)
-        + (layers.AveragePooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
-        + (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
-        + (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Cropping1D, layers.Cropping2D)
-        + (layers.UpSampling1D, layers.UpSampling2D, layers.Resizing)
-        + (layers.RandomFlip, layers.RandomTranslation, layers.RandomRotation)
-        + (layers.RandomZoom,),
-        Kind("passes"),
-    ),
+    **{getattr(layers, name): Kind("merges") for name in _MERGING.split()},
+    **{getattr(layers, name): Kind("reshapes") for name in _RESHAPING.split()},
+    **{getattr(layers, name): Kind("passes") for name in _PASSING.split()},
 }
 
 

@@ -272,9 +272,7 @@ def like(tensors: Iterable[Any]) -> list[Any]:
 
 def tensors_in(*arguments: Any) -> list[Any]:
     """Return the tensors among a layer's arguments."""
-    return [
-        each for each in keras.tree.flatten(arguments) if isinstance(each, keras.KerasTensor)
-    ]
+    return [each for each in keras.tree.flatten(arguments) if isinstance(each, keras.KerasTensor)]
 
 
 def copy_of(layer: Any, **options: Any) -> Any:

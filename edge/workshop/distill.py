@@ -56,12 +56,9 @@ def distill(
         # themselves as if they were probabilities.
         losses = [keras.distillation.LogitsDistillation(temperature, keras.losses.KLDivergence())]
         losses += [
-            keras.distillation.FeatureDistillation("mse", theirs, ours)
-            for theirs, ours in features
+            keras.distillation.FeatureDistillation("mse", theirs, ours) for theirs, ours in features
         ]
-        distiller = keras.distillation.Distiller(
-            knows, learns, losses, student_loss_weight=alpha
-        )
+        distiller = keras.distillation.Distiller(knows, learns, losses, student_loss_weight=alpha)
         return train(
             distiller,
             data,

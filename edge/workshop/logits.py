@@ -46,8 +46,8 @@ def giving_logits(network: Any, samples: NDArray[np.float32], name: str) -> Iter
         ending = getattr(activation, "__name__", type(last).__name__)
         raise ModelError(
             f"{name}: ends in {ending}, and what it answers are no probabilities of classes: there "
-            "are no logits to distill. It must end in softmax, or in a linear layer of at least two "
-            "classes"
+            "are no logits to distill. It must end in softmax, or in a linear layer with a score "
+            "for each class"
         )
 
 

@@ -13,9 +13,8 @@ from edge.workshop.training import train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.workshop.channels import Channels
     from edge.workshop.data import Data
-
-PEAK_LEARNING_RATE = 1e-3  # the network is trained already
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,14 @@ def prune_channels(
             data,
             epochs=number * epochs // rounds - (number - 1) * epochs // rounds,
             patience=epochs,
-            peak_learning_rate=PEAK_LEARNING_RATE,
             on_epoch=on_epoch,
         )
-    after = {each.layer.name: len(each.given) for each in trace(smaller).makers()}
-    layers = {each.layer.name: (len(each.given), after[each.layer.name]) for each in before.makers()}
-    return Narrowed(smaller, layers, before.left_whole())
+    had, has = _counts(before), _counts(trace(smaller))
+    return Narrowed(smaller, {name: (had[name], has[name]) for name in had}, before.left_whole())
+
+
+def _counts(channels: Channels) -> dict[str, int]:
+    return {each.layer.name: len(each.given) for each in channels.makers()}
 
 
 def _left(size: int, share: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.workshop.data import Data
-
-Scope: TypeAlias = Literal["layer", "global"]
+    from edge.workshop.prune_settings import Scope
 
 PEAK_LEARNING_RATE = 1e-3  # the network is trained already
 STEPS_BETWEEN = 5  # raises of the sparsity
@@ -70,7 +69,15 @@ def prune_weights(
             weight.assign(weight * mask)
 
     rising = epochs // 2
-    _rise(network, data, rising, raise_to, sparsity, on_epoch)
+    if rising:
+        steps = rising * -(-len(data.training) // BATCH)
+        _rise(
+            network,
+            data,
+            epochs=rising,
+            at_step=lambda step: raise_to(scheduled(step / steps, sparsity)),
+            on_epoch=on_epoch,
+        )
     raise_to(sparsity)
     train(
         network,
@@ -102,21 +109,18 @@ class _Masked:
 def _rise(
     network: Any,
     data: Data,
+    *,
     epochs: int,
-    raise_to: Callable[[float], None],
-    sparsity: float,
+    at_step: Callable[[int], None],
     on_epoch: Callable[[], None],
 ) -> None:
-    if not epochs:
-        return
-    steps = epochs * -(-len(data.training) // BATCH)
     step = 0
 
     def after_step(batch: int, logs: Any) -> None:  # noqa: ARG001 - by these names
         nonlocal step
         step += 1
         if step % STEPS_BETWEEN == 0:
-            raise_to(scheduled(step / steps, sparsity))
+            at_step(step)
 
     network.compile(keras.optimizers.Adam(PEAK_LEARNING_RATE), loss_of(network))
     network.fit(
