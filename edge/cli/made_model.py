@@ -105,9 +105,10 @@ def show_figures(card: dict[str, Any]) -> None:
 
 def gain_line(gain: dict[str, Any]) -> str:
     """Return a difference in accuracy with what chance makes of it."""
+    won, lost = gain["only_it_right"], gain["only_the_other_right"]
     return (
-        f"{gain['points']:+.2f} points (95 %: {gain['interval_95']}; only it right "
-        f"{gain['only_it_right']}, only the other {gain['only_the_other_right']}, p = {gain['p']:g})"
+        f"{gain['points']:+.2f} points (95 %: {gain['interval_95']}; only it right {won}, only the "
+        f"other {lost}, p = {gain['p']:g})"
     )
 
 

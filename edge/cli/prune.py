@@ -24,8 +24,8 @@ EPOCHS, ROUNDS = 60, 3
 TOLD_LAYERS = 12
 SEPARATOR = "\n              "
 NO_FASTER = (
-    "Zeros make the file pack smaller, not run faster: these engines multiply by them like by any "
-    "other number. --structured makes a network that is faster."
+    "Zeros let the file pack smaller; it runs no faster, for the engine multiplies by them as by "
+    "any number.\nA network that is faster comes of --structured."
 )
 
 
@@ -154,7 +154,8 @@ def _lines(card: dict[str, Any], out: Path) -> list[str]:
         f"              float {ratio_line(latency['float_pruned_to_before'])}",
         f"              {latency['engine']}",
     ]
-    if "rounds" not in pruning:
+    found = latency["int8_pruned_to_before"]
+    if "rounds" not in pruning and found is not None and found["high"] >= 1:
         lines.append(NO_FASTER)
     return lines
 
