@@ -70,13 +70,15 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Distill, measure, write the folder, and print what was found."""
     from edge.workshop.card import check_out
-    from edge.workshop.network import load_network
+    from edge.workshop.network import check_network_file, load_network
     from edge.workshop.seeded import repeatable
 
     check_training_options(args)
     settings = _settings(args)
     head = card_head(args, f"{args.student.name} distilled from {args.teacher.name}, int8")
     check_out(args.out)
+    for path in (args.teacher, args.student):
+        check_network_file(path)
     with steps() as on_step:
         on_step("loading TensorFlow", 0)
         repeatable(args.seed)

@@ -72,7 +72,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Prune, measure, write the folder, and print what was found."""
     from edge.workshop.card import check_out
-    from edge.workshop.network import load_network
+    from edge.workshop.network import check_network_file, load_network
     from edge.workshop.seeded import repeatable
 
     _refuse_idle_options(args)
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     kind = "channels" if args.structured else "weights"
     head = card_head(args, f"{args.model.name} without {args.sparsity:.0%} of its {kind}, int8")
     check_out(args.out)
+    check_network_file(args.model)
     with steps() as on_step:
         on_step("loading TensorFlow", 0)
         repeatable(args.seed)

@@ -49,7 +49,7 @@ class Gain:
         """
         differing, fewer = self.won + self.lost, min(self.won, self.lost)
         tail = sum(math.comb(differing, count) for count in range(fewer + 1)) / 2**differing
-        return min(1.0, 2 * tail)
+        return min(1.0, float(2 * tail))
 
     @property
     def by_chance(self) -> bool:

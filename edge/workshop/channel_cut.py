@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from edge.workshop.channel_kinds import Kind
-from edge.workshop.channels import copy_of, is_network, like, run_through, tensors_in, weights_of
+from edge.workshop.walk import copy_of, is_network, like, run_through, tensors_in, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -57,13 +56,17 @@ class _Cutter:
 
     def _step(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         made = self._made.get(id(layer))
+        if made is not None:
+            return made(*args, **kwargs)
         traced = self._channels.traced.get(id(layer))
-        if made is None and is_network(layer):
+        if is_network(layer):
             made = self.cut(layer, like(tensors_in(args, kwargs)))
-        elif made is None:
-            made = copy_of(layer, **({} if traced is None else self._options(traced)))
+        elif traced is None:
+            made = copy_of(layer)
+        else:
+            made = copy_of(layer, **self._options(traced))
         output = made(*args, **kwargs)
-        if id(layer) not in self._made and made is not layer and not is_network(layer):
+        if isinstance(layer, keras.Layer) and not is_network(layer):
             made.set_weights(layer.get_weights() if traced is None else self._weights(traced))
         self._made[id(layer)] = made
         return output
@@ -71,7 +74,7 @@ class _Cutter:
     def _options(self, traced: Traced) -> dict[str, Any]:
         """Return the layer's options that differ."""
         kept = int(self._kept(traced.given).sum())
-        if kept == len(traced.given) or not isinstance(traced.kind, Kind):
+        if kept == len(traced.given):
             return {}
         if traced.kind.does == "makes":
             return {traced.kind.size: kept}
@@ -84,13 +87,14 @@ class _Cutter:
         taken = self._kept(traced.taken)
         sides: dict[Side, NDArray[np.bool_]] = {"taken": taken, "given": self._kept(traced.given)}
         found = []
-        for name, weights in weights_of(traced.layer).items():
-            for axis, side in traced.kind.axes.get(name, ()) if traced.kind else ():
+        for name, whole in weights_of(traced.layer).items():
+            weights = whole
+            for axis, side in traced.kind.axes.get(name, ()):
                 if side == "spread":
                     kept = np.repeat(taken, weights.shape[axis] // len(taken))
                 else:
                     kept = sides[side]
-                weights = np.compress(kept, weights, axis=axis)  # noqa: PLW2901
+                weights = np.compress(kept, weights, axis=axis)
             found.append(weights)
         return found
 

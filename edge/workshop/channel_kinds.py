@@ -6,13 +6,19 @@ A layer that is not here is left whole, and so is everything that it depends on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Side: TypeAlias = Literal["taken", "spread", "given"]
 """Channels that a layer takes, those times its depth multiplier, and those that it gives."""
 Axes: TypeAlias = "dict[str, tuple[tuple[int, Side], ...]]"
+
+OPERATIONS = "keras.src.ops.numpy"
+"""Where Keras keeps what `+` and `*` of two of its tensors are."""
 
 layers = keras.layers
 
@@ -70,16 +76,21 @@ KINDS: dict[type, Kind] = {
 }
 
 
-def kind_of(layer: Any, rank: int) -> Kind | str:
-    """Return what is known of a layer on tensors of so many axes, or why it must be left whole."""
-    kind = KINDS.get(type(layer))
+def kind_of(layer: Any, tensors: Sequence[Any], outputs: Sequence[Any]) -> Kind | str:
+    """Return what is known of a layer between these, or in words why it must be left whole."""
+    if type(layer).__module__ == OPERATIONS and type(layer).__name__ in _MERGING.split():
+        kind = Kind("merges") if len(tensors) > 1 else None
+    else:
+        kind = KINDS.get(type(layer))
     if kind is None:
-        return f"{type(layer).__name__} is a kind of layer that is not known here"
+        return f"{type(layer).__name__} is not known here"
+    if len(outputs) > 1:
+        return "it gives several outputs"
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "its channels come first"
     if getattr(layer, "groups", 1) != 1:
         return "it works in groups of channels"
-    if kind.does == "scales" and layer.axis not in {-1, rank - 1}:
+    if kind.does == "scales" and layer.axis not in {-1, len(outputs[0].shape) - 1}:
         return "it does not scale the last axis"
     if isinstance(layer, layers.Rescaling) and not all(
         isinstance(each, int | float) for each in (layer.scale, layer.offset)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import ModelError
 from edge.workshop.channel_cut import cut, weakest
-from edge.workshop.channels import trace
+from edge.workshop.channel_trace import trace
 from edge.workshop.training import train
 
 if TYPE_CHECKING:
