@@ -52,9 +52,7 @@ def train_by(
         giving_logits(teacher, probe, "the teacher") as knows,
         giving_logits(student, probe, "the student") as learns,
     ):
-        # An instance: of the name alone Keras 3.15 makes a function, and then compares the logits
-        # themselves as if they were probabilities.
-        losses = [keras.distillation.LogitsDistillation(temperature, keras.losses.KLDivergence())]
+        losses = [answers_loss(temperature)]
         losses += [
             keras.distillation.FeatureDistillation("mse", theirs, ours) for theirs, ours in features
         ]
@@ -68,6 +66,15 @@ def train_by(
             monitor="val_student_loss",
             on_epoch=on_epoch,
         )
+
+
+def answers_loss(temperature: float) -> Any:
+    """Return what compares two networks' logits: KL divergence, softened by the temperature.
+
+    The loss is given as an instance: of its name Keras 3.15 makes a function, and then compares
+    the logits as if they were probabilities.
+    """
+    return keras.distillation.LogitsDistillation(temperature, keras.losses.KLDivergence())
 
 
 def _cross_entropy() -> Any:
