@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
+CALIBRATION_SAMPLES = 300
+LONGEST_S = 3600
 BESIDE_THE_MODEL = frozenset({"help", "json"})
 """Options that say nothing of what is made."""
 
@@ -103,6 +105,33 @@ def add_out_options(parser: argparse.ArgumentParser) -> None:
         "--licence", default="not stated", metavar="TEXT", help="of the model and its data"
     )
     parser.set_defaults(parser=parser)
+
+
+def add_training_options(parser: argparse.ArgumentParser, *, epochs: int) -> None:
+    """Add what training, calibrating and measuring take."""
+    parser.add_argument(
+        "--epochs", type=int, default=epochs, metavar="N", help="(default %(default)s)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=CALIBRATION_SAMPLES,
+        metavar="N",
+        help="samples of the training part to calibrate int8 on, at most (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, metavar="N", help="time each model (default 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object: the card")
+
+
+def check_training_options(args: argparse.Namespace) -> None:
+    """Raise ConfigError where one of these will not do."""
+    for option, value in (("--epochs", args.epochs), ("--samples", args.samples)):
+        if value < 1:
+            raise ConfigError(f"{option} must be at least 1, not {value}")
+    if not 0 < args.seconds <= LONGEST_S:
+        raise ConfigError(f"--seconds must be more than 0 and at most {LONGEST_S}")
 
 
 def card_head(args: argparse.Namespace, description: str) -> dict[str, Any]:
