@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.workshop.glyphs import PARTS, SIDE, Glyphs, Ink, PartName, Pose, glyphs, paint
+from edge.workshop.digits import SIDE
+from edge.workshop.glyphs import PARTS, Glyphs, Ink, PartName, Pose, glyphs, paint
 from edge.workshop.textures import Colour, colour_of, texture
 
 if TYPE_CHECKING:
