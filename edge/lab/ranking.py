@@ -61,12 +61,13 @@ def rank(report: Report) -> Ranking:
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Tell of each point whether no other is at most as great in both numbers and less in one."""
-    return [
-        not any(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in points)
-        for mine in points
-    ]
+def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
+    """Tell of each point whether no other is at most as great in all numbers and less in one."""
+
+    def beats(other: tuple[float, ...], mine: tuple[float, ...]) -> bool:
+        return other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
+
+    return [not any(beats(other, mine) for other in points) for mine in points]
 
 
 def ranking_table(report: Report, ranking: Ranking) -> Table:
