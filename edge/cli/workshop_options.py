@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
@@ -40,8 +42,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--std", type=_numbers, metavar="X[,X,X]")
 
 
-def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "Input":
-    """Return how samples become an input of this shape, without its batch."""
+def input_of(
+    args: argparse.Namespace,
+    model: Path,
+    shape: tuple[int, ...],
+    told: "Mapping[str, Any] | None" = None,
+) -> "Input":
+    """Return how samples become an input of this shape, without its batch.
+
+    What a model's own card has `told` of it counts, not the options.
+    """
     from pydantic import ValidationError
 
     from edge.config.model import Model
@@ -51,13 +61,19 @@ def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "
         raise ConfigError(f"--seed must be from 0 to {LARGEST_SEED}")
     given = {name: getattr(args, name) for name in ("resize", "interpolation", "mean", "std")}
     try:
-        return Input(shape, Model.model_validate({"path": model, **given}))
+        return Input(shape, Model.model_validate({"path": model, **given, **(told or {})}))
     except ValidationError as error:
         raise ConfigError(f"--mean, --std: {error.errors()[0]['msg']}") from error
 
 
-def data_of(args: argparse.Namespace, form: "Input", *, labelled: bool = True) -> "Data":
-    """Read `--data`, with a bar where there are many pictures."""
+def data_of(
+    args: argparse.Namespace,
+    form: "Input",
+    *,
+    labelled: bool = True,
+    labels: "Sequence[str] | None" = None,
+) -> "Data":
+    """Read `--data`, with a bar where there are many pictures; without `labels`, by `--labels`."""
     from edge.cli.progress import progress
     from edge.config.labels import read_labels
     from edge.sources.images import find_files
@@ -69,7 +85,7 @@ def data_of(args: argparse.Namespace, form: "Input", *, labelled: bool = True) -
             args.data,
             form,
             seed=args.seed,
-            labels=read_labels(args.labels),
+            labels=read_labels(args.labels) if labels is None else labels,
             labelled=labelled,
             on_sample=advance,
         )

@@ -38,13 +38,13 @@ def rank(report: Report) -> Ranking:
     """
     models = {model.digest: model for model in report.models}
     by_accuracy = all(model.accuracy is not None for model in report.models)
-    ordered = sorted(report.subjects, key=_p50)
+    ordered = sorted(report.subjects, key=lambda subject: subject.latency_ms.median)
 
     def weighed(subject: SubjectReport) -> tuple[float, float]:
         """Return two numbers; less is better."""
         model = models[subject.digest]
         cost = -model.accuracy.share if model.accuracy is not None else 0.0
-        return (_p50(subject), cost if by_accuracy else model.size_bytes)
+        return (subject.latency_ms.median, cost if by_accuracy else model.size_bytes)
 
     front = pareto_front([weighed(subject) for subject in ordered])
     return Ranking(
@@ -99,8 +99,3 @@ def _row(subject: SubjectReport, model: ModelReport, *, pareto: bool) -> list[st
         ms(subject.latency_ms.p99),
         megabytes(subject.rss_bytes),
     ]
-
-
-def _p50(subject: SubjectReport) -> float:
-    latency = subject.latency_ms
-    return latency.mean if latency.p50 is None else latency.p50
