@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.cli.progress import steps
 from edge.cli.workshop_options import add_data_options, data_of, input_of
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from edge.cli.progress import Steps
     from edge.cli.tables import Style
     from edge.workshop.compare import Candidate, Comparison
     from edge.workshop.data import Data
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 LONGEST_S, MOST_THREADS = 3_600, 64
 
 
-def add(steps: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = steps.add_parser(
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
         "compare",
         help="compare models by size, latency and accuracy",
         description="Runs each model on the held-out part of the data, on the runtime's engine, "
@@ -54,33 +56,24 @@ def add(steps: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print and draw."""
-    from edge.cli.progress import progress
     from edge.lab.machine import this_machine
     from edge.lab.saved import write_whole
     from edge.supervisor.clock import utc
     from edge.workshop.compare import candidate, compare
-    from edge.workshop.measure import slices
     from edge.workshop.pareto_plot import pareto_plot
 
     _check(args)
     candidates = [candidate(path) for path in args.models]
-    parts = _read(args, candidates)
-    samples = sum(len(data.test) for data in parts)
-    turns = slices([each.path for each in candidates], args.seconds)
-    with (
-        progress("running what is held out", samples) as on_sample,
-        progress("measuring", turns) as on_slice,
-    ):
+    with steps() as on_step:
         comparison = compare(
             candidates,
-            parts,
+            _read(args, candidates, on_step),
             at=utc(),
             machine=this_machine(),
             seconds=args.seconds,
             engine=args.engine,
             threads=args.threads,
-            on_sample=on_sample,
-            on_slice=on_slice,
+            on_step=on_step,
         )
     show(comparison, "json" if args.json else "markdown" if args.markdown else "text")
     if args.plot is not None:
@@ -123,7 +116,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"{args.plot}: there is no folder {args.plot.absolute().parent}")
 
 
-def _read(args: argparse.Namespace, candidates: "list[Candidate]") -> "list[Data]":
+def _read(
+    args: argparse.Namespace, candidates: "list[Candidate]", on_step: "Steps"
+) -> "list[Data]":
     """Return the data as each model takes it; read once for those that take it alike."""
     from edge.config.labels import read_labels
 
@@ -137,7 +132,7 @@ def _read(args: argparse.Namespace, candidates: "list[Candidate]") -> "list[Data
         key = (form.shape, form.model.model_dump(exclude={"path"}), labels)
         data = next((data for known, data in read if known == key), None)
         if data is None:
-            data = data_of(args, form, labels=labels)
+            data = data_of(args, form, on_step, labels=labels)
             read.append((key, data))
         parts.append(data)
     return parts

@@ -1,6 +1,8 @@
 """Options that the commands of the workshop share: the data, and how it becomes an input."""
 
 import argparse
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +11,13 @@ from edge.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edge.cli.progress import Steps
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
+LONGEST_VERSION, LONGEST_LINE = 32, 1000
+BESIDE_THE_MODEL = frozenset({"help", "json"})
+"""Options that say nothing of what is made."""
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -69,26 +75,95 @@ def input_of(
 def data_of(
     args: argparse.Namespace,
     form: "Input",
+    on_step: "Steps",
     *,
     labelled: bool = True,
     labels: "Sequence[str] | None" = None,
 ) -> "Data":
-    """Read `--data`, with a bar where there are many pictures; without `labels`, by `--labels`."""
-    from edge.cli.progress import progress
+    """Read `--data`; unless it must be `labelled`, labels may lack.
+
+    Classes are in the order of `labels`, where they are given, else of `--labels`.
+    """
     from edge.config.labels import read_labels
     from edge.sources.images import find_files
     from edge.workshop.data import read_data
 
     files = len(find_files(args.data)) if args.data.is_dir() else 0
-    with progress("reading pictures", files) as advance:
-        return read_data(
-            args.data,
-            form,
-            seed=args.seed,
-            labels=read_labels(args.labels) if labels is None else labels,
-            labelled=labelled,
-            on_sample=advance,
+    return read_data(
+        args.data,
+        form,
+        seed=args.seed,
+        labels=read_labels(args.labels) if labels is None else labels,
+        labelled=labelled,
+        on_sample=on_step("reading the data", files),
+    )
+
+
+def add_out_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--out` and what the card says of the model that is made."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the model's folder, new, or an older model's, which is replaced",
+    )
+    card = parser.add_argument_group("the card")
+    card.add_argument("--name", help="(default: the name of the folder)")
+    card.add_argument(
+        "--model-version", default="1.0", metavar="TEXT", help="(default %(default)s)"
+    )
+    card.add_argument("--description", metavar="TEXT", help="one line")
+    card.add_argument(
+        "--licence", default="not stated", metavar="TEXT", help="of the model and its data"
+    )
+    parser.set_defaults(parser=parser)
+
+
+def card_head(args: argparse.Namespace, description: str) -> dict[str, Any]:
+    """Return what a card begins with. Raises ConfigError where a word of it will not do."""
+    name = args.name or args.out.resolve().name.lower().replace("_", "-").replace(".", "-")
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", name):
+        raise ConfigError(
+            f"--name: {name!r} is no model's name: small letters, digits and -, at most 64"
         )
+    head = {
+        "name": name,
+        "version": args.model_version,
+        "description": args.description or description,
+        "licence": args.licence,
+    }
+    for key, text in head.items():
+        longest = LONGEST_VERSION if key == "version" else LONGEST_LINE
+        if not text.strip() or not text.isprintable() or len(text) > longest:
+            raise ConfigError(f"the {key} must be one line of at most {longest} characters")
+    return head
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Return the command as it was given, for a recipe: what is default is left out.
+
+    Files are named without their folders, which are this machine's own.
+    """
+    parser: argparse.ArgumentParser = args.parser
+    words = [parser.prog]
+    for action in parser._actions:  # noqa: SLF001  there is no other list of them
+        value = getattr(args, action.dest, action.default)
+        if action.dest in BESIDE_THE_MODEL or value == action.default or value is None:
+            continue
+        told = (
+            ",".join(map(str, value))
+            if action.type is _numbers and isinstance(value, list)
+            else value
+        )
+        shown = [str(each.name if isinstance(each, Path) else each) for each in _listed(told)]
+        flags = action.option_strings[-1:]
+        words += [*flags, *([] if value is True else shown)]
+    return shlex.join(words)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def pipeline_of(form: "Input", *, classifies: bool) -> dict[str, Any]:
@@ -96,7 +171,7 @@ def pipeline_of(form: "Input", *, classifies: bool) -> dict[str, Any]:
     told = form.model.model_dump(mode="json", include={"resize", "interpolation", "mean", "std"})
     usual = {"resize": "stretch", "interpolation": "pyramid"}
     model = {name: value for name, value in told.items() if value not in (None, usual.get(name))}
-    decode = {"decode": {"type": "classification" if classifies else "raw"}}
+    decode = {"decode": {"type": "classification"}} if classifies else {}
     return decode | ({"model": model} if model else {})
 
 

@@ -90,20 +90,27 @@ def check_out(out: Path) -> None:
     there = {path.name for path in out.iterdir()}
     if not there:
         return
-    try:
-        card = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
-        own = {*card["files"], CARD, SIGNATURE}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+    card = read_old(out)
+    if card is None:
         raise ConfigError(
             f"{out}: is there already, and is no model's folder (no {CARD} with its files): name "
             "a new one"
-        ) from None
-    stray = sorted(there - own)
+        )
+    stray = sorted(there - {*card["files"], CARD, SIGNATURE})
     if stray:
         raise ConfigError(
             f"{out}: holds {stray[0]}, which its {CARD} does not name: move it away, or name a new "
             "folder"
         )
+
+
+def read_old(out: Path) -> dict[str, Any] | None:
+    """Return the card of a model's folder that will be replaced; None where there is none."""
+    try:
+        card = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return card if isinstance(card, dict) and isinstance(card.get("files"), dict) else None
 
 
 def as_yaml(card: dict[str, Any]) -> str:

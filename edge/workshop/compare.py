@@ -13,7 +13,7 @@ from edge.errors import ConfigError
 from edge.lab.ranking import pareto_front
 from edge.lab.table import Table, ms
 from edge.workshop.evaluate import agreement, classifies, outputs_of, score
-from edge.workshop.measure import measure, ratio
+from edge.workshop.measure import measure, ratio, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,14 +150,14 @@ def compare(
     seconds: float,
     engine: str,
     threads: int,
-    on_sample: Callable[[], None],
-    on_slice: Callable[[], None],
+    on_step: Callable[[str, int], Callable[[], None]],
 ) -> Comparison:
     """Run every model on the held-out part of its data, and measure all of them in turns.
 
-    `parts` are the same data set as each model takes it. `on_sample` hears of each sample run,
-    `on_slice` of each turn measured. Raises ConfigError where they cannot be compared.
+    `parts` are the same data set as each model takes it; `on_step` is as `edge.cli.progress` has
+    it. Raises ConfigError where they cannot be compared.
     """
+    on_sample = on_step("running what is held out", sum(len(data.test) for data in parts))
     outputs = []
     for each, data in zip(candidates, parts, strict=True):
         if data.classes != parts[0].classes:
@@ -173,12 +173,13 @@ def compare(
             )
         outputs.append(output)
     scores = [score(output, data.test) for output, data in zip(outputs, parts, strict=True)]
+    paths = [each.path for each in candidates]
     costs = measure(
-        [each.path for each in candidates],
+        paths,
         seconds=seconds,
         engine=engine,
         threads=threads,
-        on_slice=on_slice,
+        on_slice=on_step("measuring", slices(paths, seconds)),
     )
     front = pareto_front(
         [
