@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,18 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Register the sub-command."""
     parser = subparsers.add_parser(
         "compare",
-        help="compare models by size, latency and accuracy",
+        help="set models beside one another by size, latency and accuracy",
         description="Runs each model on the held-out part of the data, on the runtime's engine, "
-        "and measures all of them in turns, as `edge bench` does. The first model is what the "
-        "others are held against. A star marks those that no other one beats.",
+        "and measures all of them in turns, as `edge bench` does. Networks of Keras are taken as "
+        "float .tflite. The first model is what the others are held against. A star marks those "
+        "that no other one beats.",
     )
     parser.add_argument(
-        "models", type=Path, nargs="+", metavar="MODEL", help="a .tflite file or a model's folder"
+        "models",
+        type=Path,
+        nargs="+",
+        metavar="MODEL",
+        help="a .tflite or .keras file, a model's folder or a SavedModel",
     )
     add_data_options(parser)
     parser.add_argument(
@@ -63,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from edge.workshop.pareto_plot import pareto_plot
 
     _check(args)
-    candidates = [candidate(path) for path in args.models]
-    with steps() as on_step:
+    with steps() as on_step, tempfile.TemporaryDirectory(prefix="edge-compare-") as scratch:
+        on_step("opening the models", 0)
+        candidates = [candidate(path, Path(scratch)) for path in args.models]
         comparison = compare(
             candidates,
             _read(args, candidates, on_step),

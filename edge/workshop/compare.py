@@ -12,8 +12,11 @@ from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError
 from edge.lab.ranking import pareto_front
 from edge.lab.table import Table, ms
+from edge.supervisor.trial import ask
 from edge.workshop.evaluate import agreement, classifies, outputs_of, score
+from edge.workshop.float_model import SAVED_MODEL, open_model
 from edge.workshop.measure import measure, ratio, slices
+from edge.workshop.network import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +40,7 @@ class Candidate:
     """A model that is compared."""
 
     name: str
-    """Of its folder, or of its file."""
+    """Of its folder, or of its file, as it was named."""
     path: Path
     summary: ModelSummary
     options: dict[str, Any]
@@ -77,7 +80,6 @@ class Compared:
         ratio = self.to_the_first
         return {
             "model": self.model.name,
-            "file": self.model.path.name,
             "digest": self.model.summary.sha256,
             "size_bytes": self.cost.size_bytes,
             "packed_bytes": self.packed_bytes,
@@ -122,22 +124,27 @@ class Comparison:
         }
 
 
-def candidate(path: Path) -> Candidate:
-    """Read a .tflite file, or the model of a folder with a card.
+def candidate(path: Path, scratch: Path) -> Candidate:
+    """Read a .tflite file, the model of a folder with a card, or what `open_model` takes.
 
-    Raises ConfigError where there is none or it takes several inputs, CardError or ModelError for
-    a damaged one.
+    A Keras network or a SavedModel is compared as the float .tflite that TensorFlow makes of it,
+    in the folder `scratch`. Raises ConfigError where there is none or it takes several inputs,
+    CardError or ModelError for a damaged one.
     """
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file or folder")
-    name, file, options, labels = path.name, path, {}, None
-    if path.is_dir():
+    name, options, labels = path.resolve().name, {}, None
+    if path.is_dir() and not (path / SAVED_MODEL).exists():
         card = read_card(path)
-        name, file, options = path.resolve().name, path / card.model, card.pipeline.model
-        labels = card.file_of("labels")
+        file, options, labels = path / card.model, card.pipeline.model, card.file_of("labels")
+    elif path.is_file() and path.suffix not in SUFFIXES:
+        file = path
+    else:
+        file = scratch / f"{len(list(scratch.iterdir()))}.tflite"
+        file.write_bytes(open_model(path).as_float())
     summary = read_model_file(file)
     if len(summary.inputs) != 1:
-        raise ConfigError(f"{file}: takes {len(summary.inputs)} inputs; one is needed")
+        raise ConfigError(f"{path}: takes {len(summary.inputs)} inputs; one is needed")
     return Candidate(name, file, summary, options, read_labels(path / labels if labels else None))
 
 
@@ -162,13 +169,15 @@ def compare(
     for each, data in zip(candidates, parts, strict=True):
         if data.classes != parts[0].classes:
             raise ConfigError(
-                f"{each.path}: its classes are named otherwise, or in another order, than those of "
-                f"{candidates[0].path}: name them for all with --labels"
+                f"{each.name}: its classes are named otherwise, or in another order, than those of "
+                f"{candidates[0].name}: name them for all with --labels"
             )
+        # In a process of its own, before it is let in here: a file may take its interpreter along.
+        ask("edge.engines.loading", each.path, engine, str(threads))
         output = outputs_of(each.path, data.test.x, engine=engine, on_sample=on_sample)[0]
         if not classifies(output.shape, len(data.classes)):
             raise ConfigError(
-                f"{each.path}: its output {list(output.shape[1:])} does not tell "
+                f"{each.name}: its output {list(output.shape[1:])} does not tell "
                 f"{len(data.classes)} classes apart"
             )
         outputs.append(output)

@@ -12,6 +12,7 @@ import numpy as np
 from edge.engines.choose import choose
 from edge.engines.engine import Engine
 from edge.errors import ConfigError
+from edge.workshop.framework import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,8 @@ def outputs_of(
             path = Path(folder) / "model.tflite"
             path.write_bytes(model)
             return outputs_of(path, x, engine=engine, on_sample=on_sample)
-    running = Engine(model, choose(engine, 1), threads=1)
+    with quiet():  # LiteRT says which delegate it made
+        running = Engine(model, choose(engine, 1), threads=1)
     (spec,) = running.inputs
     if spec.shape[1:] != x.shape[1:] or spec.shape[:1] != (1,):
         raise ConfigError(f"{model}: takes {spec}, not samples of {list(x.shape[1:])}")

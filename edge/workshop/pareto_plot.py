@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from edge.workshop.compare import Compared, Comparison
 
 WIDTH, PANEL_HEIGHT = 900, 400
-LEFT, RIGHT, TOP, BETWEEN = 78, 24, 66, 34
+LEFT, RIGHT, TOP, BETWEEN = 92, 28, 66, 34
 LEGEND_ROW = 20
 RADIUS = 7
 NARROWEST = 0.02  # of accuracy, that the axis spans
 LOG_FROM = 8  # when the greatest cost is so many times the least, its axis is a log
-TALLEST = 0.08  # of the axis's span, left free above and below
+FREE = 0.08  # of the span of accuracies, above and below
 
 Point = tuple[float, float]
 """A cost, and an accuracy from 0 to 1."""
@@ -57,8 +57,8 @@ def pareto_plot(comparison: Comparison) -> str:
 
 def _accuracy_axis(accuracies: Sequence[float], bottom: float) -> Axis:
     low, high = min(accuracies), max(accuracies)
-    span = max(high - low, NARROWEST)
-    return Axis(max(0, low - span * TALLEST), min(1, high + span * TALLEST), bottom, TOP, log=False)
+    free = max((high - low) * FREE, (NARROWEST - (high - low)) / 2)
+    return Axis(max(0, low - free), min(1, high + free), bottom, TOP, log=False)
 
 
 def _cost_axis(costs: Sequence[float], start: float, end: float) -> Axis:
