@@ -53,7 +53,7 @@ class Extent:
 
 
 FULL = Extent(training=10_500, held_out=2_000, epochs=20)
-SHORT = Extent(training=700, held_out=200, epochs=2)
+SHORT = Extent(training=1_400, held_out=200, epochs=4)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -186,7 +186,7 @@ def _normalized(filters: int, strides: int = 1) -> list[Any]:
     layers = tensorflow().keras.layers
     return [
         layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False),
-        layers.BatchNormalization(),
+        layers.BatchNormalization(momentum=0.9),
         layers.ReLU(),
     ]
 
