@@ -144,7 +144,8 @@ def what_the_teacher_brought(card: dict[str, Any]) -> str:
     gain = card["compared"]["int8"]
     return (
         f"The student in int8, trained alone: {right['student alone']}; by its teacher: "
-        f"{right['student distilled']}, {gain['points']:+.2f} points (95 %: {gain['interval_95']}).\n"
+        f"{right['student distilled']}, {gain['points']:+.2f} points "
+        f"(95 %: {gain['interval_95']}).\n"
     )
 
 
