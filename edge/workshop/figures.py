@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import runpy
 import shlex
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="hardly any training: a try")
     arguments = parser.parse_args(argv)
-    # Each command is forked off here, so that TensorFlow is loaded once: without a thread yet.
+    # Each `edge` is forked off here, so that TensorFlow is loaded once: without a thread yet.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         tensorflow()
@@ -150,15 +151,23 @@ def what_the_teacher_brought(card: dict[str, Any]) -> str:
 
 
 def run(step: str, words: list[str], folder: Path) -> None:
-    """Run a command as its user would, but in a fork of this process.
+    """Run a command as its user would; `edge` in a fork of this process.
 
     Raises EdgeError with its last words where it fails.
     """
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=_become, args=(step, words, folder))
-    child.start()
-    child.join()
-    if child.exitcode:
+    with said(folder, step).open("wb") as out, said(folder, step, "err").open("wb") as err:
+        if words[0] == "edge":
+            become = multiprocessing.get_context("fork").Process(
+                target=_become_edge, args=(words[1:], folder, (out.fileno(), err.fileno()))
+            )
+            become.start()
+            become.join()
+            status = become.exitcode
+        else:
+            command = [sys.executable, *words[1:]]
+            done = subprocess.run(command, cwd=folder, stdout=out, stderr=err, check=False)
+            status = done.returncode
+    if status:
         errors = said(folder, step, "err").read_text(encoding="utf-8").splitlines()
         raise EdgeError("\n".join([f"failed: {shlex.join(words)}", *errors[-LAST_WORDS:]]))
 
@@ -168,14 +177,12 @@ def said(folder: Path, step: str, what: str = "txt") -> Path:
     return folder / f"{step}.{what}"
 
 
-def _become(step: str, words: list[str], folder: Path) -> None:
-    for descriptor, what in ((1, "txt"), (2, "err")):
-        with said(folder, step, what).open("wb") as file:
-            os.dup2(file.fileno(), descriptor)
+def _become_edge(arguments: list[str], folder: Path, outputs: tuple[int, int]) -> None:
+    for descriptor, output in enumerate(outputs, start=1):
+        os.dup2(output, descriptor)
     os.chdir(folder)
-    module = words[2] if words[0] == "python" else words[0]
-    sys.argv = [module, *words[3 if words[0] == "python" else 1 :]]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.argv = ["edge", *arguments]
+    runpy.run_module("edge", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
