@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edge.cli.progress import Steps
     from edge.workshop.data import Data, Input
 
@@ -48,8 +50,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--std", type=_numbers, metavar="X[,X,X]")
 
 
-def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "Input":
-    """Return how samples become an input of this shape, without its batch."""
+def input_of(
+    args: argparse.Namespace,
+    model: Path,
+    shape: tuple[int, ...],
+    told: "Mapping[str, Any] | None" = None,
+) -> "Input":
+    """Return how samples become an input of this shape, without its batch.
+
+    What a model's own card has `told` of it counts, not the options.
+    """
     from pydantic import ValidationError
 
     from edge.config.model import Model
@@ -59,15 +69,23 @@ def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "
         raise ConfigError(f"--seed must be from 0 to {LARGEST_SEED}")
     given = {name: getattr(args, name) for name in ("resize", "interpolation", "mean", "std")}
     try:
-        return Input(shape, Model.model_validate({"path": model, **given}))
+        return Input(shape, Model.model_validate({"path": model, **given, **(told or {})}))
     except ValidationError as error:
         raise ConfigError(f"--mean, --std: {error.errors()[0]['msg']}") from error
 
 
 def data_of(
-    args: argparse.Namespace, form: "Input", on_step: "Steps", *, labelled: bool = True
+    args: argparse.Namespace,
+    form: "Input",
+    on_step: "Steps",
+    *,
+    labelled: bool = True,
+    labels: "Sequence[str] | None" = None,
 ) -> "Data":
-    """Read `--data`; unless it must be `labelled`, labels may lack."""
+    """Read `--data`; unless it must be `labelled`, labels may lack.
+
+    Classes are in the order of `labels`, where they are given, else of `--labels`.
+    """
     from edge.config.labels import read_labels
     from edge.sources.images import find_files
     from edge.workshop.data import read_data
@@ -80,7 +98,7 @@ def data_of(
         args.data,
         form,
         seed=args.seed,
-        labels=read_labels(args.labels),
+        labels=read_labels(args.labels) if labels is None else labels,
         labelled=labelled,
         on_sample=on_step("reading the data", files),
     )
