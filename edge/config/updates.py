@@ -6,14 +6,16 @@ import base64
 import binascii
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
-from typing_extensions import Self
 
 from edge.errors import ConfigError
 from edge.options import Options, against_the_yaml
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 KEY_BYTES = 42  # "Ed", an id of 8 bytes, 32 bytes of Ed25519: minisign(1)
 KEY_TEXT = re.compile(r"[A-Za-z0-9+/]{56}")

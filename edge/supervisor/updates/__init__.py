@@ -1,1 +1,1 @@
-"""Models over the air: fetched, tried, run in the shadow, promoted, and taken back where need be."""
+"""Models over the air: fetched, tried beside the model that serves, promoted, taken back."""

@@ -1,4 +1,4 @@
-"""When a new model is promoted, when it is good, and when it is taken back: rules, and nothing else.
+"""When a new model is promoted, when it is good, when it is taken back: rules, nothing else.
 
 No clock, no file and no pipeline is known here; who calls says what was seen.
 """

@@ -1,0 +1,137 @@
+"""Where models that came over the air lie, and what is remembered of them: nothing half-written.
+
+STATE/updates-DEVICE/state.json       what is remembered of each pipeline, in one file
+STATE/updates-DEVICE/models/DIGEST/   a model's folder; the digest is its card's
+STATE/updates-DEVICE/incoming/NAME/   one that is being fetched
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from edge.state import file_name, state_directory, sync_folder, write_durably
+from edge.supervisor.updates.records import Kept, Update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edge.supervisor.updates.records import Release
+
+LARGEST_FILE = 4_000_000  # bytes
+
+
+class _File(Kept):
+    version: Literal[1] = 1
+    pipelines: dict[str, Update] = {}
+
+
+class Store:
+    """The folder of one device. Without a state directory nothing is kept, and none is updated."""
+
+    def __init__(self, device: str, environ: Mapping[str, str] = os.environ) -> None:
+        """Read what is remembered, where there is anything."""
+        state = state_directory(environ)
+        self.folder: Path | None = state and state.absolute() / f"updates-{file_name(device)}"
+        self.trouble = ""
+        """What was wrong with the file, and where it is now; empty when all is well."""
+        self.updates: dict[str, Update] = {}
+        if self.folder is not None:
+            self._read(self.folder / "state.json")
+
+    def _read(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                content = file.read(LARGEST_FILE)
+            self.updates = dict(_File.model_validate_json(content).pipelines)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.trouble = f"{path}: cannot be read: {error.strerror}"
+        except ValidationError:
+            aside = path.with_name(f"{path.name}.set-aside")
+            self.trouble = f"{path}: is damaged"
+            with suppress(OSError):
+                path.replace(aside)
+                self.trouble = f"{path}: was damaged, and is now {aside.name}"
+
+    def write(self, updates: Mapping[str, Update]) -> None:
+        """Remember this, to last a power cut, and nothing else. Raises OSError; then all is as was.
+
+        It takes as long as the disk does.
+        """
+        content = _File(pipelines=dict(updates)).model_dump_json(indent=1).encode()
+        write_durably(self._own() / "state.json", content)
+        self.updates = dict(updates)
+
+    def incoming(self, pipeline: str) -> Path:
+        """Return the folder that a pipeline's new model is fetched into. Raises OSError."""
+        folder = self._own() / "incoming" / pipeline
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def adopt(self, fetched: Path, digest: str) -> Path:
+        """Move a model's folder to where it stays, to last a power cut; return the place.
+
+        Raises OSError.
+        """
+        place = self.place(digest)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in fetched.iterdir():
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(fetched)
+        if place.exists():  # the same bytes by their digest, unless the disk has damaged them
+            shutil.rmtree(place)
+        fetched.rename(place)
+        sync_folder(place.parent)
+        return place
+
+    def place(self, digest: str) -> Path:
+        """Return where the model of this digest lies, if it is here."""
+        return self._own() / "models" / digest
+
+    def missing(self, release: Release) -> str:
+        """Say what is not there of a model; nothing where all is."""
+        folder = self.place(release.digest)
+        for name in filter(None, (release.model, release.labels, release.golden)):
+            if not (folder / name).is_file():
+                return f"{folder / name}: there is no such file"
+        return ""
+
+    def sweep(self) -> list[Path]:
+        """Remove what nothing remembered needs; return it. It takes as long as the disk does."""
+        if self.folder is None:
+            return []
+        needed = {each.digest for update in self.updates.values() for each in update.releases}
+        fetching = {name for name, update in self.updates.items() if update.phase == "fetching"}
+        found = [each for each in _entries(self.folder / "models") if each.name not in needed]
+        found += [each for each in _entries(self.folder / "incoming") if each.name not in fetching]
+        found += [each for each in _entries(self.folder) if each.name.startswith("tmp")]
+        for each in found:
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    each.unlink()
+        return found
+
+    def _own(self) -> Path:
+        if self.folder is None:
+            raise OSError(0, "there is no state directory: set STATE_DIRECTORY or HOME")
+        return self.folder
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
