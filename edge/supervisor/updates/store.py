@@ -1,8 +1,8 @@
 """Where models that came over the air lie, and what is remembered of them: nothing half-written.
 
-STATE/updates-DEVICE/state.json       what is remembered of each pipeline, in one file
-STATE/updates-DEVICE/models/DIGEST/   a model's folder; the digest is its card's
-STATE/updates-DEVICE/incoming/NAME/   one that is being fetched
+In `updates-DEVICE` of the state directory: `state.json`, what is remembered of each pipeline;
+`models/DIGEST/`, a model's folder, by the digest of its card; `incoming/PIPELINE/`, one that is
+being fetched.
 """
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from edge.state import file_name, state_directory, sync_folder, write_durably
-from edge.supervisor.updates.records import Kept, Update
+from edge.supervisor.updates.records import Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-    from edge.supervisor.updates.records import Release
+    from edge.supervisor.updates.records import Release, Update
 
 LARGEST_FILE = 4_000_000  # bytes
-
-
-class _File(Kept):
-    version: Literal[1] = 1
-    pipelines: dict[str, Update] = {}
 
 
 class Store:
@@ -48,7 +43,7 @@ class Store:
         try:
             with path.open("rb") as file:
                 content = file.read(LARGEST_FILE)
-            self.updates = dict(_File.model_validate_json(content).pipelines)
+            self.updates = dict(Remembered.model_validate_json(content).pipelines)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -65,7 +60,7 @@ class Store:
 
         It takes as long as the disk does.
         """
-        content = _File(pipelines=dict(updates)).model_dump_json(indent=1).encode()
+        content = Remembered(pipelines=dict(updates)).model_dump_json(indent=1).encode()
         write_durably(self._own() / "state.json", content)
         self.updates = dict(updates)
 
