@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from edge.event_names import EventName
 from edge.result_parts import Cached, Latency, Request
+from edge.update_info import UpdateInfo
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -368,6 +369,8 @@ class PipelineInfo:
     engine: EngineInfo | None
     accelerator: AcceleratorInfo | None
     """Null where the model has none."""
+    update: UpdateInfo | None
+    """Null where no model ever came over the air."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
