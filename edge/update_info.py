@@ -39,7 +39,7 @@ class UpdateInfo:
     """The last good one, which is gone back to; null is the YAML's."""
     candidate: ReleaseInfo | None
     """The new one, once it is verified."""
-    progress: float | None
-    """Share of the bytes that are here, while it is fetched."""
+    fetched_bytes: int | None
+    """How much of it is here, while it is fetched."""
     last: UpdateEnd | None
     """How the last update ended."""

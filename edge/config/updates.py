@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from edge.config.mqtt import PemFile
 from edge.errors import ConfigError
 from edge.options import Options, against_the_yaml
 
@@ -77,6 +78,11 @@ class Updates(Options):
         description="Beginnings of the URLs that models may be fetched from, each to the end of a "
         "folder: `https://models.example.com/porch/`. `http://` is taken as well, since what "
         "counts is the signature, and `file:///`, for a stick.",
+    )
+    ca_file: PemFile | None = Field(
+        default=None,
+        description="Certificates (PEM) of the CAs that the servers' must come from; without it "
+        "those the system trusts.",
     )
     max_mb: float = Field(
         default=64,

@@ -124,6 +124,7 @@ RUNNING = PipelineInfo(
     model=DIGITS,
     engine=LITERT,
     accelerator=None,
+    update=None,
 )
 INFO = Info(
     **WHO,

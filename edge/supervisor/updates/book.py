@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge.supervisor.outlet import Outlet
     from edge.supervisor.pipeline import SupervisedPipeline
     from edge.supervisor.steering import Steering
-    from edge.supervisor.updates.records import Release, Update
+    from edge.supervisor.updates.records import Ending, Release, Update
 
 
 class Host(Protocol):
@@ -49,43 +49,71 @@ class Host(Protocol):
 
 
 class Book:
-    """The records of all pipelines; what is written in it is on disk before it is acted on."""
+    """The records of all pipelines: what is written in it is on disk before it is acted on."""
 
     def __init__(self, device: str, host: Host) -> None:
         """Read what is remembered."""
         self.store = Store(device)
         self.host = host
 
-    @property
-    def updates(self) -> Mapping[str, Update]:
-        """The records by the names of their pipelines."""
-        return self.store.updates
-
     def of(self, name: str) -> Update | None:
         """Return what is remembered of a pipeline."""
         return self.store.updates.get(name)
 
-    def applied(self, name: str, written: Pipeline) -> Pipeline:
-        """Return the YAML's pipeline with the model that serves."""
-        update = self.of(name)
+    def remember(self, name: str, update: Update) -> str:
+        """Write a record, to last a power cut; return why not, and then all is as it was."""
+        try:
+            self.store.write({**self.store.updates, name: update})
+        except OSError as error:
+            return f"{error.filename or self.store.folder}: {error.strerror or error}"
+        self.host.outlet.changed()
+        return ""
+
+    def end(self, ending: Ending, name: str, update: Update, why: str, **evidence: Any) -> None:
+        """End an update, remember it, and tell it. What cannot be written holds all the same."""
+        self._over(name, update, update.ended(ending, why, clock.utc()), why, evidence)
+
+    def go_back(self, name: str, update: Update, why: str) -> None:
+        """Give up the good model for the one before it, and tell it."""
+        self._over(name, update, update.gone_back(why, clock.utc()), why, {})
+
+    def _over(
+        self, name: str, before: Update, now: Update, why: str, evidence: dict[str, Any]
+    ) -> None:
+        trouble = self.remember(name, now)
+        if trouble:
+            self.store.updates[name] = now
+            self.host.outlet.changed()
+        last = now.last
+        assert last is not None  # noqa: S101  it has just ended
+        words = f"{last.title}: {why}"
+        if trouble:
+            words += f"; a restart will not remember it: {trouble}"
+        good = last.ending == "good"
+        self.host.outlet.tell(
+            _EVENTS[last.ending],
+            words,
+            pipeline=name,
+            level=logging.INFO if good else logging.WARNING,
+            model=last.title,
+            step=before.phase,
+            why=why,
+            serving=now.serving.title if now.serving is not None else None,
+            **evidence,
+        )
+
+    # Which model a pipeline runs
+
+    def options_of(self, name: str) -> Pipeline | None:
+        """Return a pipeline as it shall run now; None where it is no more."""
+        written, update = self.host.device.pipelines.get(name), self.of(name)
+        if written is None:
+            return None
         release = update.serving if update is not None else None
-        if release is None or update is None or update.written != written_digest(written):
-            return written
-        with suppress(ModelError):
-            return with_release(written, release, self.store.place(release.digest))
-        return written
-
-    def options(self, name: str) -> Pipeline:
-        """Return a pipeline as it shall run now, with what commands have changed of it."""
-        applied = self.applied(name, self.host.device.pipelines[name])
-        return self.host.steering.applied(name, applied)
-
-    def options_now(self, name: str) -> Pipeline | None:
-        """Return a pipeline as it shall run now, None where it runs so already."""
-        if name not in self.host.device.pipelines:
-            return None  # it is about to end
-        wanted, pipeline = self.options(name), self.host.pipelines.get(name)
-        return None if pipeline is None or pipeline.options == wanted else wanted
+        if update is not None and update.written == written_digest(written):
+            with suppress(ModelError):  # it did fit when it was tried
+                return self.with_model(name, release)
+        return self.host.steering.applied(name, written)
 
     def with_model(self, name: str, release: Release | None) -> Pipeline:
         """Return a pipeline as it would run with a model; None is the YAML's.
@@ -96,127 +124,87 @@ class Book:
         written = self.host.device.pipelines[name]
         return self.host.steering.applied(name, with_release(written, release, folder))
 
-    def remember(self, name: str, update: Update) -> str:
-        """Write a record, to last a power cut; return why not, where it cannot be."""
-        try:
-            self.store.write({**self.store.updates, name: update})
-        except OSError as error:
-            return f"{error.filename or self.store.folder}: {error.strerror or error}"
-        self.host.outlet.changed()
-        return ""
+    # After a start, and where the YAML was read again
 
-    def take_over(self, name: str, update: Update) -> str:
-        """Act on a record even where it cannot be written; return why it cannot."""
-        trouble = self.remember(name, update)
-        if trouble:
-            self.store.updates[name] = update
-            self.host.outlet.changed()
-        return trouble
+    def follow(self, *, starting: bool) -> None:
+        """Forget what no longer holds by the YAML, and take up what a dead daemon left.
 
-    def follow(self, pipelines: Mapping[str, Pipeline], *, starting: bool = False) -> None:
-        """Forget what no longer holds by the YAML, and see to what a dead daemon left undone.
-
-        To be called before the pipelines are started.
+        To be called before the pipelines are started. It reads the models that are remembered.
         """
         if self.store.trouble:
-            self.tell("updates_lost", self.store.trouble, level=logging.ERROR)
+            self.host.outlet.tell("updates_lost", self.store.trouble, level=logging.ERROR)
             self.store.trouble = ""
-        kept: dict[str, Update] = {}
-        for name, update in self.updates.items():
+        pipelines = self.host.device.pipelines
+        for name, update in list(self.store.updates.items()):
             if name not in pipelines or update.written != written_digest(pipelines[name]):
-                self._dropped(name, update, known=name in pipelines)
-            else:
-                whole = self._with_what_is_there(name, update)
-                kept[name] = self._found(name, whole) if starting else whole
-        if kept != self.store.updates:
-            try:
-                self.store.write(kept)
-            except OSError as error:
-                self.store.updates = kept
-                log(logging.WARNING, "not_remembered", str(error))
+                self._drop(name, update)
+            elif starting:
+                self.see_that_all_is_whole(name)
+                self._take_up(name)
 
-    def _dropped(self, name: str, update: Update, *, known: bool) -> None:
+    def _drop(self, name: str, update: Update) -> None:
+        there = name in self.host.device.pipelines
+        kept = {key: each for key, each in self.store.updates.items() if key != name}
+        try:
+            self.store.write(kept)
+        except OSError as error:
+            self.store.updates = kept
+            log(logging.WARNING, "not_remembered", str(error))
         if not update.releases and update.phase == "none":
             return
-        why = "the YAML has another model now, and that is heard" if known else "it has gone"
-        self.tell(
+        why = "its model was changed there" if there else "it is no more"
+        self.host.outlet.tell(
             "update_dropped",
-            f"{name} has no model from over the air any more: {why}",
-            pipeline=name if known else None,
+            f"{name} follows the YAML again, {why}: what came over the air is let go of",
+            pipeline=name if there else None,
+            model=update.serving.title if update.serving is not None else None,
+            step=update.phase,
         )
 
-    def _with_what_is_there(self, name: str, update: Update) -> Update:
-        """Return the record without models that are not on disk any more."""
-        found = update
-        if update.former is not None and self.store.missing(update.former):
-            found = found.model_copy(update={"former": None})
-        if update.candidate is not None and (why := self.store.missing(update.candidate)):
-            found = self._over(name, found, why)
-        if update.good is not None and (why := self.store.missing(update.good)):
-            found = found.gone_back(why, clock.utc())
-            self.tell("update_rolled_back", f"{update.good.title}: {why}", pipeline=name, why=why)
-        return found
+    def see_that_all_is_whole(self, name: str) -> None:
+        """Do without models that are not on disk as they came; it takes as long as reading them."""
+        update = self.of(name)
+        if update is None:
+            return
+        if update.former is not None and self.store.damage(update.former):
+            update = update.model_copy(update={"former": None})
+        if update.candidate is not None and (why := self.store.damage(update.candidate)):
+            self.end(given_up(update), name, update, why)
+            update = self.store.updates[name]
+        if update.good is not None and (why := self.store.damage(update.good)):
+            self.go_back(name, update, why)
 
-    def _found(self, name: str, update: Update) -> Update:
-        """Return the record that this start of the daemon goes on with."""
+    def _take_up(self, name: str) -> None:
+        """Count that a start of the daemon has found an update before its promotion.
+
+        Those on probation are counted where a worker is started.
+        """
+        update = self.store.updates[name]
         if update.phase in ("none", "probation"):
-            return update  # starts on probation are counted where they are made
+            return
         if update.starts >= MOST_RESUMED:
-            times = f"the daemon ended {update.starts + 1} times while it was in this step"
-            return self._over(name, update, f"{times} ({update.phase})")
-        self.tell(
-            "update_resumed",
-            f"the daemon was ended in the step `{update.phase}`: it is gone on with",
-            pipeline=name,
-            phase=update.phase,
-            model=update.title,
-        )
-        return update.counted(update.starts + 1)
+            why = f"the daemon was ended {update.starts + 1} times in the step `{update.phase}`"
+            self.end(given_up(update), name, update, why)
+        elif trouble := self.remember(name, update.counted(update.starts + 1)):
+            self.end(given_up(update), name, update, f"it cannot be gone on with: {trouble}")
+        else:
+            self.host.outlet.tell(
+                "update_resumed",
+                f"{update.title}: the daemon was ended in the step `{update.phase}`, which is gone "
+                "on with",
+                pipeline=name,
+                model=update.title,
+                step=update.phase,
+            )
 
-    def _over(self, name: str, update: Update, why: str) -> Update:
-        """Return the record of an update that is over because of `why`, and tell it."""
-        tried = update.phase in ("shadow", "probation")
-        event = "update_rolled_back" if tried else "update_refused"
-        self.tell_end(event, name, update, why)
-        return update.ended("rolled_back" if tried else "refused", why, clock.utc())
 
-    def tell_end(
-        self,
-        event: Any,
-        name: str,
-        update: Update,
-        why: str,
-        *,
-        title: str = "",
-        trouble: str = "",
-        **evidence: Any,
-    ) -> None:
-        """Tell how an update ended that did not end well."""
-        title = title or update.title
-        words = f"{title}: {why}"
-        if trouble:
-            words += f"; a restart will not remember it: {trouble}"
-        serving = update.good.title if update.good is not None else "the YAML's model"
-        self.tell(
-            event,
-            words,
-            pipeline=name,
-            level=logging.WARNING,
-            model=title,
-            phase=update.phase,
-            why=why,
-            serving=serving,
-            **evidence,
-        )
+def given_up(update: Update) -> Ending:
+    """Return what it is called that an update is given up where it stands."""
+    return "rolled_back" if update.phase in ("shadow", "probation") else "refused"
 
-    def tell(
-        self,
-        event: Any,
-        message: str,
-        *,
-        pipeline: str | None = None,
-        level: int = logging.INFO,
-        **details: Any,
-    ) -> None:
-        """Tell of an event."""
-        self.host.outlet.tell(event, message, pipeline=pipeline, level=level, **details)
+
+_EVENTS: dict[Ending, Any] = {
+    "good": "update_good",
+    "refused": "update_refused",
+    "rolled_back": "update_rolled_back",
+}

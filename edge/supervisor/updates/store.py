@@ -1,12 +1,12 @@
 """Where models that came over the air lie, and what is remembered of them: nothing half-written.
 
 In `updates-DEVICE` of the state directory: `state.json`, what is remembered of each pipeline;
-`models/DIGEST/`, a model's folder, by the digest of its card; `incoming/PIPELINE/`, one that is
-being fetched.
+`models/DIGEST/`, a model's folder, by the digest of its card; `incoming/`, those being fetched.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from edge.catalogue.card import CARD, check_files, parse_card, read_card_bytes
+from edge.errors import CardError
 from edge.state import file_name, state_directory, sync_folder, write_durably
 from edge.supervisor.updates.records import Remembered
 
@@ -65,41 +67,47 @@ class Store:
         self.updates = dict(updates)
 
     def incoming(self, pipeline: str) -> Path:
-        """Return the folder that a pipeline's new model is fetched into. Raises OSError."""
-        folder = self._own() / "incoming" / pipeline
+        """Return the folder that a pipeline's new model is fetched to. Raises OSError."""
+        folder = self._own() / "incoming"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        return folder / pipeline
 
-    def adopt(self, fetched: Path, digest: str) -> Path:
-        """Move a model's folder to where it stays, to last a power cut; return the place.
+    def fetched_bytes(self, pipeline: str) -> int:
+        """Return how much has come of a pipeline's new model."""
+        if self.folder is None:
+            return 0
+        part = self.folder / "incoming" / f".{pipeline}.fetching"
+        found = 0
+        for path in _entries(part):
+            with suppress(OSError):
+                found += path.stat().st_size
+        return found
 
-        Raises OSError.
-        """
+    def adopt(self, fetched: Path, digest: str) -> None:
+        """Move a whole folder to where it stays, to last a power cut. Raises OSError."""
         place = self.place(digest)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in fetched.iterdir():
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_folder(fetched)
         if place.exists():  # the same bytes by their digest, unless the disk has damaged them
             shutil.rmtree(place)
         fetched.rename(place)
         sync_folder(place.parent)
-        return place
 
     def place(self, digest: str) -> Path:
         """Return where the model of this digest lies, if it is here."""
         return self._own() / "models" / digest
 
-    def missing(self, release: Release) -> str:
-        """Say what is not there of a model; nothing where all is."""
-        folder = self.place(release.digest)
-        for name in filter(None, (release.model, release.labels, release.golden)):
-            if not (folder / name).is_file():
-                return f"{folder / name}: there is no such file"
+    def damage(self, release: Release) -> str:
+        """Say what is not as it came of a model; nothing where all is. It reads all of it."""
+        try:
+            place = self.place(release.digest)
+            content = read_card_bytes(place)
+            if hashlib.sha256(content).hexdigest() != release.digest:
+                return f"{place / CARD}: is not what it was when it came"
+            check_files(parse_card(content, str(place / CARD)), place)
+        except CardError as error:
+            return str(error).splitlines()[0]
+        except OSError as error:
+            return str(error)
         return ""
 
     def sweep(self) -> list[Path]:
@@ -109,7 +117,11 @@ class Store:
         needed = {each.digest for update in self.updates.values() for each in update.releases}
         fetching = {name for name, update in self.updates.items() if update.phase == "fetching"}
         found = [each for each in _entries(self.folder / "models") if each.name not in needed]
-        found += [each for each in _entries(self.folder / "incoming") if each.name not in fetching]
+        found += [
+            each
+            for each in _entries(self.folder / "incoming")
+            if each.name.removeprefix(".").removesuffix(".fetching") not in fetching
+        ]
         found += [each for each in _entries(self.folder) if each.name.startswith("tmp")]
         for each in found:
             if each.is_dir() and not each.is_symlink():
