@@ -46,6 +46,10 @@ class FetchError(EdgeError):
     """A file cannot be fetched; nothing was changed."""
 
 
+class BrokenOffError(FetchError):
+    """A transfer ended before its end; another try may get further."""
+
+
 class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 

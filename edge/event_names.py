@@ -44,6 +44,7 @@ EventName = Literal[
     "throttling_ended",
     "too_hot",
     "cooled_down",
+    "model_swapped",
     "update_fetching",
     "update_verified",
     "update_tried",
