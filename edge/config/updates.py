@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,41 +9,28 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from edge.catalogue.keys import PublicKey, public_key
 from edge.config.mqtt import PemFile
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SignatureError
 from edge.options import Options, against_the_yaml
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-KEY_BYTES = 42  # "Ed", an id of 8 bytes, 32 bytes of Ed25519: minisign(1)
 KEY_TEXT = re.compile(r"[A-Za-z0-9+/]{56}")
-LARGEST_KEY_FILE = 4096
 PORTS = {"http": 80, "https": 443}
-
-
-def key_id(key: str) -> str:
-    """Return the id of a minisign public key in its text form, as minisign shows it.
-
-    Raises ValueError where it is none.
-    """
-    try:
-        raw = base64.b64decode(key, validate=True)
-    except binascii.Error:
-        raise ValueError("is no minisign public key: 56 letters that begin with RW") from None
-    if len(raw) != KEY_BYTES or raw[:2] != b"Ed":
-        raise ValueError("is no minisign public key: 56 letters that begin with RW")
-    return raw[9:1:-1].hex().upper()
 
 
 def _key(value: str, info: ValidationInfo) -> str:
     """Return a key's text, or the path of its file against the YAML's folder."""
-    if KEY_TEXT.fullmatch(value):
-        key_id(value)
-        return value
     if "\n" in value:
         raise ValueError("must be one line: the key itself, or the path of its file")
-    return str(against_the_yaml(Path(value), info))
+    if not KEY_TEXT.fullmatch(value):
+        return str(against_the_yaml(Path(value), info))
+    try:
+        return PublicKey.parse(value).text
+    except SignatureError as error:
+        raise ValueError(str(error)) from None
 
 
 def url_prefix(value: str) -> str:
@@ -113,9 +98,12 @@ class Updates(Options):
         """Whether a URL lies below one that models may be fetched from."""
         return any(_below(url, prefix) for prefix in self.fetch_from)
 
-    def public_keys(self) -> list[str]:
-        """Return the keys' texts, read from their files. Raises ConfigError."""
-        return [key if KEY_TEXT.fullmatch(key) else _read_key(Path(key)) for key in self.keys]
+    def public_keys(self) -> list[PublicKey]:
+        """Return the keys, read from their files. Raises ConfigError."""
+        try:
+            return [public_key(key) for key in self.keys]
+        except SignatureError as error:
+            raise ConfigError(f"updates.keys: {error}") from None
 
 
 def _below(url: str, prefix: str) -> bool:
@@ -134,26 +122,3 @@ def _below(url: str, prefix: str) -> bool:
 def _port(url: object) -> int | None:
     scheme, port = getattr(url, "scheme", ""), getattr(url, "port", None)
     return port if port is not None else PORTS.get(scheme)
-
-
-def _read_key(path: Path) -> str:
-    """Return the key in a file of minisign's: a comment, then the key."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_KEY_FILE).decode()
-    except UnicodeDecodeError:
-        raise ConfigError(f"updates.keys: {path}: holds no text") from None
-    except OSError as error:
-        raise ConfigError(f"updates.keys: {path}: cannot be read: {error.strerror}") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("untrusted comment:")]
-    if "encrypted secret key" in text:
-        raise ConfigError(
-            f"updates.keys: {path}: is a secret key: it belongs to who signs, never on a device"
-        )
-    try:
-        (key,) = lines
-        key_id(key)
-    except ValueError:
-        raise ConfigError(f"updates.keys: {path}: holds no minisign public key") from None
-    return key

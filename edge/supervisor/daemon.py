@@ -348,8 +348,7 @@ class Daemon:
     async def _change_to(self, device: Device, outlet: Outlet) -> None:
         if device.device != self._device.device:
             self.steering = Steering(device.device)
-            await self.updates.close()
-            self.updates = Updates(device.device, self)
+            self.updates.rename(device.device)
         self._device = device
         self._follow_steering()
         self.updates.follow()

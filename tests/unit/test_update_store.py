@@ -8,43 +8,32 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from killed_at import KilledAt
+from releases import model_folder
 
 from edge.config.canary import Canary
 from edge.supervisor.updates.records import Phase, Release, Share, Update
 from edge.supervisor.updates.store import Store
 
-CARD = {
-    "name": "digits",
-    "version": "1.1",
-    "description": "Digits.",
-    "licence": "CC0",
-}
+if TYPE_CHECKING:
+    from killed_at import KilledAt
 
 
-def folder_of(parent: Path, content: bytes = b"a model") -> tuple[Path, Release]:
-    """Make a model's folder; return it and what is remembered of it."""
-    folder = parent / "fetched"
-    folder.mkdir(parents=True)
-    (folder / "a.tflite").write_bytes(content)
-    digest = sha256(content).hexdigest()
-    file = {"role": "model", "size_bytes": len(content), "sha256": digest}
-    (folder / "card.yaml").write_text(yaml.safe_dump({**CARD, "files": {"a.tflite": file}}))
-    release = Release(
-        digest=sha256((folder / "card.yaml").read_bytes()).hexdigest(),
+def release_of(folder: Path, content: bytes = b"a model") -> Release:
+    """Make a model's folder; return what is remembered of it."""
+    return Release(
+        digest=model_folder(folder, content),
         name="digits",
         version="1.1",
         key_id="E7620F1842B4E81F",
-        model="a.tflite",
-        model_sha256=digest,
+        model="digits.tflite",
+        model_sha256=sha256(content).hexdigest(),
         size_bytes=len(content),
     )
-    return folder, release
 
 
 @pytest.fixture
@@ -53,7 +42,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_record_is_there_after_a_restart(environ: dict[str, str], tmp_path: Path) -> None:
-    _, release = folder_of(tmp_path)
+    release = release_of(tmp_path / "digits")
     update = Update(written="0" * 64, good=release).begun("https://host/card.yaml", Canary())
     Store("dev", environ).write({"cam": update})
     assert Store("dev", environ).updates == {"cam": update}
@@ -76,7 +65,7 @@ def test_what_cannot_be_written_changes_nothing(environ: dict[str, str]) -> None
     store.write({"cam": Update(written="0" * 64)})
     Path(environ["STATE_DIRECTORY"]).rename(Path(environ["STATE_DIRECTORY"] + "-gone"))
     Path(environ["STATE_DIRECTORY"]).write_text("a file")
-    with pytest.raises(OSError, match="Not a directory|File exists"):
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
         store.write({})
     assert list(store.updates) == ["cam"]
 
@@ -85,15 +74,16 @@ def test_a_model_is_adopted_whole_and_its_damage_is_seen(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     store = Store("dev", environ)
-    fetched, release = folder_of(tmp_path)
+    fetched = tmp_path / "digits"
+    release = release_of(fetched)
     store.adopt(fetched, release.digest)
     assert not fetched.exists()
     assert store.damage(release) == ""
-    model = store.place(release.digest) / "a.tflite"
+    model = store.place(release.digest) / "digits.tflite"
     model.write_bytes(b"A model")
-    assert "a.tflite: has the sha256" in store.damage(release)
+    assert "digits.tflite: has the sha256" in store.damage(release)
     model.unlink()
-    assert store.damage(release).endswith("a.tflite: there is no such file")
+    assert store.damage(release).endswith("digits.tflite: there is no such file")
     (store.place(release.digest) / "card.yaml").write_text("x: y")
     assert store.damage(release).endswith("card.yaml: is not what it was when it came")
 
@@ -102,7 +92,8 @@ def test_only_what_is_remembered_stays(environ: dict[str, str], tmp_path: Path) 
     store = Store("dev", environ)
     releases = []
     for number in range(4):
-        fetched, release = folder_of(tmp_path / str(number), b"model %d" % number)
+        fetched = tmp_path / str(number)
+        release = release_of(fetched, b"model %d" % number)
         store.adopt(fetched, release.digest)
         releases.append(release)
     good, former, candidate, other = releases
@@ -117,7 +108,10 @@ def test_only_what_is_remembered_stays(environ: dict[str, str], tmp_path: Path) 
     gone = {path.name for path in store.sweep()}
     assert gone == {other.digest, ".cam.fetching", "tmpabc"}
     assert [store.damage(each) for each in (good, former, candidate)] == ["", "", ""]
-    assert sorted(os.listdir(store.folder / "incoming")) == [".door.fetching", "door"]
+    assert sorted(path.name for path in (store.folder / "incoming").iterdir()) == [
+        ".door.fetching",
+        "door",
+    ]
     assert store.sweep() == []
 
 
@@ -178,16 +172,15 @@ def test_whatever_the_steps_there_is_a_model_that_serves_and_a_way_back(names: l
 
 
 WRITES = """
-import sys
-from pathlib import Path
-from edge.supervisor.updates.store import Store
-from edge.supervisor.updates.records import Update
+import shutil, sys
+sys.path[:0] = {path!r}
 from edge.config.canary import Canary
-sys.path.insert(0, {tests!r})
-from test_update_store import folder_of
+from edge.supervisor.updates.records import Release, Update
+from edge.supervisor.updates.store import Store
 store = Store("dev")
-for number in range(2):
-    fetched, release = folder_of(store.incoming(f"cam{{number}}"), b"model %d" % number)
+for number, told in enumerate({releases!r}):
+    fetched, release = store.incoming(f"cam{{number}}"), Release.model_validate_json(told)
+    shutil.copytree({models!r} + f"/{{number}}", fetched)
     update = store.updates.get("cam", Update(written="0" * 64))
     store.write({{"cam": (update := update.begun(f"url {{number}}", Canary()))}})
     store.adopt(fetched, release.digest)
@@ -200,9 +193,12 @@ for number in range(2):
 def test_a_death_at_any_durable_write_leaves_a_whole_state(
     tmp_path: Path, killed_at: KilledAt
 ) -> None:
+    models = tmp_path / "models"
+    releases = [release_of(models / str(n), b"%d" % n).model_dump_json() for n in range(2)]
+    code = WRITES.format(path=sys.path, releases=releases, models=str(models))
+
     def run(number: int) -> Path:
         folder = tmp_path / f"state-{number}"
-        code = WRITES.format(tests=str(Path(__file__).parent))
         environ = os.environ | {"STATE_DIRECTORY": str(folder)}
         environ |= killed_at.environ(number, folder, tmp_path / f"log-{number}")
         done = subprocess.run([sys.executable, "-c", code], env=environ, check=False)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.config.load import load
 from edge.config.updates import Updates
 from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 FILE = f"untrusted comment: minisign public key E7620F1842B4E81F\n{KEY}\n"
@@ -26,14 +29,14 @@ def test_keys_are_given_as_they_are_or_as_files_beside_the_yaml(tmp_path: Path) 
     (tmp_path / "factory.pub").write_text(FILE, encoding="utf-8")
     found = device(tmp_path, f"{{keys: [{KEY}, factory.pub], fetch_from: ['{PREFIX}']}}")
     assert found.keys == [KEY, str(tmp_path / "factory.pub")]
-    assert found.public_keys() == [KEY, KEY]
+    assert [key.text for key in found.public_keys()] == [KEY, KEY]
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("RWQf", "minisign public key"),
+        ("RWQf", "is no minisign public key"),
         ("untrusted comment: minisign encrypted secret key\nRWRTY0Iy\n", "is a secret key"),
         ("\udcff", "text"),
     ],

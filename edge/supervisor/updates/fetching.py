@@ -36,7 +36,7 @@ async def take(url: str, folder: Path, updates: Updates) -> Release:
     """
     options = {
         "url": url,
-        "keys": updates.public_keys(),
+        "keys": [key.text for key in updates.public_keys()],
         "max_bytes": updates.max_bytes,
         "ca_file": None if updates.ca_file is None else str(updates.ca_file),
         "http_hosts": [

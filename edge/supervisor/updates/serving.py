@@ -39,14 +39,11 @@ class Beside:
 
     def __init__(self) -> None:
         self._of: SupervisedPipeline | None = None
-        self._without: SupervisedPipeline | None = None
         self.seen = policy.Beside()
         """What both said, since the one in the shadow was started there."""
 
     async def keep(self, pipeline: SupervisedPipeline, options: Pipeline, share: float) -> None:
         """See that it runs there, and take in what was seen. Raises EdgeError where it cannot."""
-        if pipeline is self._without:
-            return
         if pipeline is not self._of or pipeline.shadowed is None:
             self._of = pipeline
             await pipeline.shadow(options, share)
@@ -54,6 +51,8 @@ class Beside:
         if figures is not None:
             self.seen = figures_of(figures)
 
-    def give_up(self, pipeline: SupervisedPipeline) -> None:
-        """Do without a model in the shadow of this pipeline."""
-        self._without = pipeline
+    def end(self) -> None:
+        """End it, where it runs."""
+        if self._of is not None and self._of.shadowed is not None:
+            self._of.end_shadow()
+        self._of = None

@@ -54,6 +54,7 @@ class Steps:
         self._watch = watch
         self._abandoned: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._promoted_by_command = False
+        self._beside = Beside()
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def abandon(self, why: str) -> None:
@@ -99,7 +100,7 @@ class Steps:
 
     async def _give_up(self, why: str, evidence: dict[str, Any]) -> None:
         update = self._update
-        self._end_shadow()
+        self._beside.end()
         if update.phase != "probation":
             self._book.end(given_up(update), self.name, update, why, **evidence)
             return
@@ -194,9 +195,8 @@ class Steps:
     # Beside the model that serves
 
     async def _shadow(self, canary: Canary) -> None:
-        options = self._book.with_model(self.name, self._candidate)
         self._watch.died_of = self._watch.lost = ""
-        beside = Beside()
+        self._beside = Beside()
         if canary.frames:
             self._tell(
                 "update_in_shadow",
@@ -212,9 +212,10 @@ class Steps:
             if self._watch.lost:
                 raise GivenUpError(f"it does not run beside any more: {self._watch.lost}")
             if pipeline.state == "running":
+                options = self._book.with_model(self.name, self._candidate)
                 if canary.frames:
-                    await self._unless_abandoned(beside.keep(pipeline, options, canary.share))
-                verdict = policy.of_shadow(canary, beside.seen, seconds)
+                    await self._unless_abandoned(self._beside.keep(pipeline, options, canary.share))
+                verdict = policy.of_shadow(canary, self._beside.seen, seconds)
                 if verdict.what == "back":
                     raise GivenUpError(verdict.why, **verdict.evidence)
                 ready = verdict.what == "on"
@@ -274,36 +275,39 @@ class Steps:
     async def _probation(self, canary: Canary) -> None:
         """Watch over a promoted model; where no worker runs it, `Watch` takes it back."""
         update = self._update
-        former = self._book.with_model(self.name, update.good)
         before = policy.Missed(update.before.frames, update.before.missed)
-        beside, seconds = Beside(), 0.0
+        self._beside, seconds, alone = Beside(), 0.0, False
         while self._book.of(self.name) is not None and self._update.phase == "probation":
             pipeline = self._pipeline
+            former = self._book.with_model(self.name, update.good)
             if pipeline.state == "running" and pipeline.options != former:
-                try:
-                    await self._unless_abandoned(beside.keep(pipeline, former, canary.share))
-                except GivenUpError as error:
-                    if self._abandoned.done():
-                        raise
-                    beside.give_up(pipeline)
-                    log(logging.WARNING, "no_shadow", f"the former model: {error}")
+                if canary.frames and not alone:
+                    alone = not await self._former_is_beside(pipeline, former, canary)
                 recent = self._watch.recent
                 verdict = policy.of_probation(
                     canary,
                     before=before,
                     now=policy.Missed(recent.frames, recent.missed),
-                    beside=beside.seen,
+                    beside=self._beside.seen,
                     seconds=seconds,
                 )
                 if verdict.what == "back":
                     raise GivenUpError(verdict.why, **verdict.evidence)
                 if verdict.what == "on":
-                    self._end_shadow()
+                    self._beside.end()
                     self._book.end("good", self.name, self._update, verdict.why, **verdict.evidence)
                     return
             seconds += await self._look_later(pipeline)
 
-    def _end_shadow(self) -> None:
-        pipeline = self._book.host.pipelines.get(self.name)
-        if pipeline is not None and pipeline.shadowed is not None:
-            pipeline.end_shadow()
+    async def _former_is_beside(
+        self, pipeline: SupervisedPipeline, former: Pipeline, canary: Canary
+    ) -> bool:
+        """Keep the former model in the shadow; False where it cannot be had there."""
+        try:
+            await self._unless_abandoned(self._beside.keep(pipeline, former, canary.share))
+        except GivenUpError as error:
+            if self._abandoned.done():
+                raise
+            log(logging.WARNING, "no_shadow", f"of the former model: {error}", pipeline=self.name)
+            return False
+        return True

@@ -57,6 +57,19 @@ class Store:
                 path.replace(aside)
                 self.trouble = f"{path}: was damaged, and is now {aside.name}"
 
+    def rename(self, device: str) -> str:
+        """Keep it all under another name of the device; return why not, where it cannot be."""
+        if self.folder is None:
+            return ""
+        named = self.folder.with_name(f"updates-{file_name(device)}")
+        try:
+            if self.folder.exists():
+                self.folder.rename(named)  # fails where there is one with anything in it
+        except OSError as error:
+            return f"{named}: {error.strerror}; after a restart its models are those of the YAML"
+        self.folder = named
+        return ""
+
     def write(self, updates: Mapping[str, Update]) -> None:
         """Remember this, to last a power cut, and nothing else. Raises OSError; then all is as was.
 

@@ -58,6 +58,11 @@ class Updates:
             if self.book.of(name) is None:
                 steps.task.cancel()
 
+    def rename(self, device: str) -> None:
+        """Keep all that is remembered under another name of the device."""
+        if why := self.book.store.rename(device):
+            log(logging.WARNING, "not_remembered", why)
+
     def go_on(self) -> None:
         """Go on with what is under way; to be called once the pipelines are started."""
         for name, update in self.book.store.updates.items():
