@@ -79,7 +79,8 @@ def of_shadow(limits: Canary, seen: Beside, seconds: float) -> Verdict:
                 f"(`max_latency_ratio: {limits.max_latency_ratio:g}`)"
             )
             return Verdict("back", why, seen.evidence)
-        return Verdict("on", f"it kept all limits over {seen.frames} frames", seen.evidence)
+        kept = f"it kept all limits over {seen.frames} frames"
+        return Verdict("on", kept if limits.frames else "at once (`frames: 0`)", seen.evidence)
     if seconds > limits.within_s:
         why = (
             f"only {seen.frames} of {limits.frames} frames were run beside in {seconds:.0f} s "
@@ -115,7 +116,7 @@ def of_probation(
     if why := _disagrees(limits, beside):
         return Verdict("back", why, evidence)
     if seconds >= limits.probation_s and now.frames >= limits.frames:
-        why = f"{seconds:.0f} s and {now.frames} frames on probation without a complaint"
+        why = f"{seconds:.3g} s and {now.frames} frames on probation without a complaint"
         return Verdict("on", why, evidence)
     return Verdict("wait", evidence=evidence)
 

@@ -11,6 +11,7 @@ from edge.supervisor.updates import policy
 
 if TYPE_CHECKING:
     from edge.config.pipeline import Pipeline
+    from edge.messages import ShadowFigures
     from edge.supervisor.pipeline import SupervisedPipeline
     from edge.supervisor.updates.book import Book
 
@@ -49,10 +50,20 @@ class Beside:
             await pipeline.shadow(options, share)
         figures = pipeline.shadowed
         if figures is not None:
-            self.seen = figures_of(figures)
+            self.seen = _seen(figures)
 
     def end(self) -> None:
         """End it, where it runs."""
         if self._of is not None and self._of.shadowed is not None:
             self._of.end_shadow()
         self._of = None
+
+
+def _seen(figures: ShadowFigures) -> policy.Beside:
+    new, old = figures.inference_ms.p50, figures.serving_inference_ms.p50
+    return policy.Beside(
+        frames=figures.frames - figures.failed,
+        agreed=figures.agreed,
+        failed=figures.failed,
+        latency_ratio=new / old if new is not None and old else None,
+    )
