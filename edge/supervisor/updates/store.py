@@ -31,8 +31,11 @@ LARGEST_FILE = 4_000_000  # bytes
 class Store:
     """The folder of one device. Without a state directory nothing is kept, and none is updated."""
 
-    def __init__(self, device: str, environ: Mapping[str, str] = os.environ) -> None:
-        """Read what is remembered, where there is anything."""
+    def __init__(
+        self, device: str, environ: Mapping[str, str] = os.environ, *, aside: bool = True
+    ) -> None:
+        """Read what is remembered, where there is anything; a damaged file is set aside."""
+        self._aside = aside
         state = state_directory(environ)
         self.folder: Path | None = state and state.absolute() / f"updates-{file_name(device)}"
         self.trouble = ""
@@ -53,6 +56,8 @@ class Store:
         except ValidationError:
             aside = path.with_name(f"{path.name}.set-aside")
             self.trouble = f"{path}: is damaged"
+            if not self._aside:
+                return
             with suppress(OSError):
                 path.replace(aside)
                 self.trouble = f"{path}: was damaged, and is now {aside.name}"
