@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.doctor.finding import Check, Finding, ok, problem, warning
@@ -30,7 +31,7 @@ class Updates(Check):
         """Read the keys and the store; each model that is kept is read whole."""
         if patient.device is None:
             return
-        yield from judge_keys(patient.device)
+        yield from _keys(patient.device)
         folder = patient.state_folder
         if folder is None or not os.access(folder, os.R_OK | os.X_OK):
             return  # `state` tells why
@@ -42,23 +43,14 @@ class Updates(Check):
             yield warning("updates", says, "deploy the models anew")
 
 
-def judge_keys(device: Device) -> Iterator[Finding]:
-    """Tell whose models are taken."""
+def _keys(device: Device) -> Iterator[Finding]:
+    """Tell whose models are taken; what is wrong with that is told as of the configuration."""
     options = device.updates
-    if not options.keys:
-        return
-    try:
-        keys = [key.id for key in options.public_keys()]
-    except ConfigError as error:
-        yield problem("updates", str(error), "put the public key's file there, or name it anew")
-        return
-    says = f"models are taken from {', '.join(options.fetch_from)}, signed by {', '.join(keys)}"
-    if "update-model" not in device.commands.allowed:
-        says += "; but no command begins it"
-        cure = "add update-model to `commands.allow`, or leave out `updates`"
-        yield warning("updates", says, cure, keys=keys)
-        return
-    yield ok("updates", says, keys=keys, fetch_from=options.fetch_from)
+    with suppress(ConfigError):
+        if keys := [key.id for key in options.public_keys()]:
+            places = ", ".join(options.fetch_from)
+            says = f"models are taken from {places}, signed by {', '.join(keys)}"
+            yield ok("updates", says, keys=keys, fetch_from=options.fetch_from)
 
 
 def _judge(name: str, update: Update, store: Store, device: Device) -> Finding:
