@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from operators import Operator
 from parties import device
-from releases import Publisher, other_build, permuted
+from releases import DIGITS, Publisher, other_build, permuted
+
+from edge.catalogue.secret_key import SecretKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from parties import Daemon, Mosquitto
+    from trial_delegate import TrialDelegate
+
+    Start = Callable[..., Daemon]
 
 COMMANDS = "commands: {allow: all, per_second: 100}\n"
-QUICK = {"frames": 30, "share": 1.0, "probation_s": 0.5, "max_latency_ratio": 100.0}
-"""A canary for a test: of the machine's speed it says nothing."""
+QUICK = {"frames": 30, "share": 1.0, "probation_s": 0.3, "max_latency_ratio": 100.0}
+"""A canary that says nothing of this machine's speed."""
+LONG = {**QUICK, "probation_s": 600.0}
+AT_ONCE = {**LONG, "frames": 0}
+OURS = hashlib.sha256((DIGITS / "digits.tflite").read_bytes()).hexdigest()
+THEIRS = hashlib.sha256(other_build()).hexdigest()
 
 
 @pytest.fixture
@@ -35,17 +47,16 @@ def operator(broker: Mosquitto) -> Iterator[Operator]:
 
 @pytest.fixture
 def text(broker: Mosquitto, publisher: Publisher, digits_30fps: str) -> str:
-    faster = digits_30fps.replace("fps: 30", "fps: 60").replace(
-        "deadline_ms: 1000", "deadline_ms: 5000"
-    )
+    faster = digits_30fps.replace("fps: 30", "fps: 60").replace("_ms: 1000", "_ms: 5000")
     return device(broker, f"  cam: {faster}\n") + COMMANDS + publisher.yaml
 
 
-def events(operator: Operator) -> list[Any]:
-    return [e for e in operator.of("edge/dev/cam/events") if e["event"].startswith("update_")]
+def update(operator: Operator, card: str, **canary: Any) -> Any:
+    """Give the command; return the answer."""
+    return operator.ask("update-model", pipeline="cam", card=card, canary=canary)
 
 
-def told(operator: Operator, event: str) -> Any:
+def wait_for(operator: Operator, event: str) -> Any:
     """Wait for an event of the pipeline; return it."""
     message = operator.wait_for(
         "edge/dev/cam/events", lambda m: json.loads(m.payload)["event"] == event
@@ -53,23 +64,323 @@ def told(operator: Operator, event: str) -> Any:
     return json.loads(message.payload)
 
 
-def answered_by(operator: Operator, digest: str) -> Any:
-    """Wait for a result of this model."""
-    return operator.wait_for(
-        "edge/dev/cam/predictions", lambda m: json.loads(m.payload)["model_digest"] == digest
+def told(operator: Operator) -> list[str]:
+    """Return the names of the events of updates so far."""
+    names = [each["event"] for each in operator.of("edge/dev/cam/events")]
+    return [name for name in names if name.startswith(("update_", "worker_died"))]
+
+
+def wait_for_result_of(operator: Operator, digest: str) -> None:
+    """Wait for a result of this model that comes from now on."""
+    operator.result_after()
+    before = len(operator.of("edge/dev/cam/predictions"))
+    operator.wait_for(
+        "edge/dev/cam/predictions",
+        lambda m: (
+            (said := json.loads(m.payload))["model_digest"] == digest and said["sequence"] >= before
+        ),
     )
 
 
-def test_a_signed_model_is_fetched_tried_promoted_and_good(
-    operator: Operator, publisher: Publisher, start: Callable[..., Daemon], text: str
+def in_info(operator: Operator) -> Any:
+    """Return what the newest info message says of the pipeline's update."""
+    return operator.of("edge/dev/info")[-1]["pipelines"]["cam"]["update"]
+
+
+def models_on_disk(tmp_path: Path) -> list[Path]:
+    return sorted(tmp_path.glob("state/updates-*/models/*"))
+
+
+def test_a_signed_model_goes_all_the_way_and_back_by_command(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
 ) -> None:
     daemon = start(text)
     operator.wait_for("edge/dev/cam/predictions")
-    card = publisher.publish("digits", other_build())
-    answer = operator.ask("update-model", pipeline="cam", card=card, canary={**QUICK, "frames": 0})
+    golden = {"digits.golden.npz": (DIGITS / "digits.golden.npz").read_bytes()}
+    card = publisher.publish("digits", other_build(), files=golden)
+    answer = update(operator, card, **QUICK)
     assert answer["done"], answer
-    good = told(operator, "update_good")
+    assert answer["message"] == f"cam: {card} is fetched; events tell what becomes of it"
+    good = wait_for(operator, "update_good")
+    assert told(operator) == [
+        "update_fetching",
+        "update_verified",
+        "update_tried",
+        "update_in_shadow",
+        "update_promoted",
+        "update_good",
+    ]
+    verified, tried = wait_for(operator, "update_verified"), wait_for(operator, "update_tried")
+    assert verified["details"]["key_id"] == publisher.key.public.id
+    assert verified["details"]["model_digest"] == THEIRS
+    assert tried["details"]["golden"]["vectors"] == 8
+    promoted = wait_for(operator, "update_promoted")["details"]
+    assert promoted["frames"] >= 30
+    assert promoted["agreement"] >= 0.9
+    assert good["details"]["serving"] == "digits 1.1"
+    operator.wait_for(
+        "edge/dev/info",
+        lambda m: (
+            (said := json.loads(m.payload)["pipelines"]["cam"]["update"])
+            and said["phase"] == "none"
+        ),
+    )
+    assert in_info(operator)["serving"]["name"] == "digits"
+    models = [each["model_digest"] for each in operator.of("edge/dev/cam/predictions")]
+    assert sorted(set(models), key=models.index) == [OURS, THEIRS]
+    assert update(operator, card)["message"].startswith("cam: ")
+    assert "serves already" in wait_for(operator, "update_refused")["message"]
+    # It outlives the daemon, and goes by command.
+    daemon.send(signal.SIGKILL)
+    daemon.wait()
+    operator.wait_for("edge/dev/status", lambda m: m.payload == b"offline")
+    operator.forget()
+    start(text)
+    wait_for_result_of(operator, THEIRS)
+    assert len(models_on_disk(tmp_path)) == 1
+    answer = operator.ask("rollback-model", pipeline="cam")
+    assert answer["message"] == "cam goes back from digits 1.1 to the YAML's model"
+    wait_for_result_of(operator, OURS)
+    assert told(operator) == ["update_rolled_back"]
+    assert not operator.ask("rollback-model", pipeline="cam")["done"]
 
 
-    assert good
-    answered_by(operator, good["details"]["model"])
+def test_what_is_not_as_it_must_be_is_refused_and_nothing_else_happens(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
+) -> None:
+    daemon = start(text.replace("updates: {", "updates: {max_mb: 0.05, "))
+    operator.wait_for("edge/dev/cam/predictions")
+    workers = daemon.workers()
+
+    def refusal(card: str) -> str:
+        seen = len(operator.of("edge/dev/cam/events"))
+        answer = update(operator, card, **QUICK)
+        if not answer["done"]:
+            return str(answer["message"])
+        operator.wait_for(
+            "edge/dev/cam/events",
+            lambda m: (
+                json.loads(m.payload)["event"] == "update_refused"
+                and len(operator.of("edge/dev/cam/events")) > seen
+            ),
+        )
+        ends = [e for e in operator.of("edge/dev/cam/events")[seen:] if "refused" in e["event"]]
+        while not ends:
+            operator.result_after()
+            ends = [e for e in operator.of("edge/dev/cam/events")[seen:] if "refused" in e["event"]]
+        return str(ends[-1]["message"])
+
+    model = other_build()
+    stranger = publisher.publish("stranger", model, key=SecretKey.new())
+    assert "is signed with the key" in refusal(stranger)
+    changed = publisher.publish("changed", model)
+    card = publisher.root / "changed/card.yaml"
+    card.write_text(card.read_text().replace("One handwritten", "Two handwritten"))
+    assert "was changed after it was signed" in refusal(changed)
+    unsigned = publisher.publish("unsigned", model)
+    (publisher.root / "unsigned/card.yaml.minisig").unlink()
+    assert "cannot be trusted without a signature" in refusal(unsigned)
+    swapped = publisher.publish("swapped", model)
+    (publisher.root / "swapped/digits.tflite").write_bytes(permuted())
+    assert "has the sha256" in refusal(swapped)
+    large = publisher.publish("large", model, files={"readme.md": b"x" * 20_000})
+    assert "at most 50,000 are taken" in refusal(large)
+    assert "is not below `updates.fetch_from`" in refusal("https://example.com/card.yaml")
+    assert "is not below `updates.fetch_from`" in refusal("file:///etc/passwd")
+    assert "404" in refusal(f"{publisher.url}nothing/card.yaml")
+    labels = b"\n".join(b"%d" % n for n in [*range(9), 19])
+    other = publisher.publish("labels", model, files={"labels.txt": labels})
+    assert "it has other labels: '19' is new, '9' is gone (`same_labels`)" in refusal(other)
+    fewer = publisher.publish("fewer", model, files={"labels.txt": b"a\nb"})
+    assert "labels" in refusal(fewer)
+    golden = {"digits.golden.npz": (DIGITS / "digits.golden.npz").read_bytes()}
+    wrong = publisher.publish("golden", permuted(), files=golden)
+    assert "golden" in refusal(wrong)
+    broken = publisher.publish("broken", b"TFL3" * 100)
+    assert "digits.tflite" in refusal(broken)
+    decode = publisher.publish("decode", model, pipeline={"decode": {"type": "raw"}})
+    assert "its decoder is `raw`, not `classification`" in refusal(decode)
+    strange = publisher.publish("strange", model, pipeline={"model": {"std": 0}})
+    assert "std" in refusal(strange)
+    answer = update(operator, stranger, frames="many")
+    assert answer["message"].startswith("`canary`: `frames`:")
+    assert daemon.workers() == workers
+    assert "worker_died" not in told(operator)
+    wait_for_result_of(operator, OURS)
+    assert models_on_disk(tmp_path) == []
+    assert "Traceback" not in daemon.log
+
+
+def test_a_model_that_disagrees_never_serves(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
+) -> None:
+    start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", permuted()), **QUICK)
+    back = wait_for(operator, "update_rolled_back")
+    assert "the models say the same of" in back["message"]
+    assert back["details"]["step"] == "shadow"
+    assert back["details"]["agreement"] < 0.5
+    wait_for_result_of(operator, OURS)
+    models = {each["model_digest"] for each in operator.of("edge/dev/cam/predictions")}
+    assert models == {OURS}
+    assert in_info(operator)["last"]["ending"] == "rolled_back"
+    assert models_on_disk(tmp_path) == []
+
+
+def test_a_person_may_have_the_last_word(
+    operator: Operator, publisher: Publisher, start: Start, text: str
+) -> None:
+    start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    assert not operator.ask("promote-model", pipeline="cam")["done"]
+    card = publisher.publish("digits", other_build())
+    update(operator, card, **LONG, promote="command")
+    assert "`promote-model` lets it serve" in wait_for(operator, "update_ready")["message"]
+    assert "update_promoted" not in told(operator)
+    assert update(operator, card)["message"] == "cam is at it already, in the step `shadow`"
+    assert not update(operator, card.replace("digits", "other"))["done"]
+    # A change by command starts a worker anew; the new model goes on beside.
+    assert operator.ask("set", pipeline="cam", threshold=0.1)["done"]
+    operator.result_after()
+    assert operator.ask("promote-model", pipeline="cam")["done"]
+    wait_for(operator, "update_promoted")
+    wait_for_result_of(operator, THEIRS)
+    assert operator.ask("rollback-model", pipeline="cam")["done"]
+    back = wait_for(operator, "update_rolled_back")
+    assert (back["details"]["why"], back["details"]["step"]) == ("by command", "probation")
+    wait_for_result_of(operator, OURS)
+    assert "worker_died" not in told(operator)
+
+
+def test_a_fetch_is_cancelled_by_command_and_gone_on_with_after_a_death(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
+) -> None:
+    daemon = start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    publisher.held.clear()
+    card = publisher.publish("digits", other_build())
+    update(operator, card, **QUICK)
+    wait_for(operator, "update_fetching")
+    answer = operator.ask("rollback-model", pipeline="cam")
+    assert answer["message"] == f"{card} is given up, in the step `fetching`"
+    assert wait_for(operator, "update_refused")["details"]["why"] == "by command"
+    operator.forget()
+    update(operator, card, **QUICK)
+    wait_for(operator, "update_fetching")
+    daemon.send(signal.SIGKILL)
+    daemon.wait()
+    publisher.held.set()
+    start(text)
+    wait_for(operator, "update_good")
+    assert told(operator)[1] == "update_resumed"
+    wait_for_result_of(operator, THEIRS)
+    assert len(models_on_disk(tmp_path)) == 1
+
+
+def test_a_model_whose_workers_die_is_taken_back(
+    operator: Operator, publisher: Publisher, start: Start, text: str
+) -> None:
+    daemon = start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", other_build()), **AT_ONCE)
+    wait_for(operator, "update_promoted")
+    for deaths in range(1, 4):
+        wait_for_result_of(operator, THEIRS)
+        (worker,) = daemon.workers()
+        os.kill(worker, signal.SIGKILL)
+        operator.wait_for(
+            "edge/dev/cam/events", lambda _, n=deaths: told(operator).count("worker_died") >= n
+        )
+    back = wait_for(operator, "update_rolled_back")
+    assert "a crash loop: 3 workers with it" in back["message"]
+    assert "killed by SIGKILL" in back["message"]
+    wait_for_result_of(operator, OURS)
+
+
+def test_a_crash_loop_across_daemons_ends_with_the_last_good_model(
+    operator: Operator, publisher: Publisher, start: Start, text: str
+) -> None:
+    daemon = start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", other_build()), **AT_ONCE)
+    wait_for(operator, "update_promoted")
+    for _ in range(3):  # the swap was the first start, two more are allowed
+        wait_for_result_of(operator, THEIRS)
+        daemon.send(signal.SIGKILL)
+        daemon.wait()
+        operator.forget()
+        daemon = start(text)
+    back = wait_for(operator, "update_rolled_back")
+    assert "a crash loop" in back["message"]
+    wait_for_result_of(operator, OURS)
+    operator.forget()
+    # Ends in order count for nothing.
+    update(operator, publisher.publish("digits", other_build(), version="1.2"), **AT_ONCE)
+    for _ in range(4):
+        wait_for_result_of(operator, THEIRS)
+        daemon.send(signal.SIGTERM)
+        daemon.wait()
+        operator.forget()
+        daemon = start(text)
+    wait_for_result_of(operator, THEIRS)
+    assert told(operator) == []
+
+
+def test_misses_on_probation_are_held_against_those_before(
+    operator: Operator, publisher: Publisher, start: Start, text: str, delegate: TrialDelegate
+) -> None:
+    accelerated = f"    model:\n      accelerator: {delegate.yaml()}\n"
+    start(text.replace("    model:\n", accelerated).replace("_ms: 5000", "_ms: 400"))
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", other_build()), **AT_ONCE)
+    wait_for(operator, "update_promoted")
+    wait_for_result_of(operator, THEIRS)
+    delegate.be("slow 500")
+    back = wait_for(operator, "update_rolled_back")
+    assert "frames missed the deadline" in back["message"]
+    assert back["details"]["missed_share"] > back["details"]["missed_share_before"]
+    delegate.be("ok")
+    wait_for_result_of(operator, OURS)
+
+
+def test_who_edits_the_yaml_is_heard(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
+) -> None:
+    daemon = start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", other_build()), **QUICK)
+    wait_for(operator, "update_good")
+    wait_for_result_of(operator, THEIRS)
+    assert operator.ask("reload")["done"]
+    wait_for_result_of(operator, THEIRS)
+    edited = daemon.config.read_text().replace("    model:\n", "    model:\n      threads: 2\n")
+    daemon.config.write_text(edited)
+    assert operator.ask("reload")["done"]
+    wait_for(operator, "update_dropped")
+    wait_for_result_of(operator, OURS)
+    assert json.loads(next(tmp_path.glob("state/updates-*/state.json")).read_text()) == {
+        "version": 1,
+        "pipelines": {},
+    }
+
+
+def test_a_model_that_the_disk_has_damaged_is_not_run(
+    operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
+) -> None:
+    daemon = start(text)
+    operator.wait_for("edge/dev/cam/predictions")
+    update(operator, publisher.publish("digits", other_build()), **QUICK)
+    wait_for(operator, "update_good")
+    daemon.send(signal.SIGTERM)
+    daemon.wait()
+    operator.forget()
+    (place,) = models_on_disk(tmp_path)
+    (place / "digits.tflite").write_bytes(permuted())
+    start(text)
+    back = operator.wait_for(
+        "edge/dev/cam/events",
+        lambda m: json.loads(m.payload)["event"] == "update_rolled_back",
+    )
+    assert "digits.tflite: has the sha256" in json.loads(back.payload)["message"]
+    wait_for_result_of(operator, OURS)
