@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from edge.catalogue.secret_key import SecretKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from parties import Daemon, Mosquitto
     from trial_delegate import TrialDelegate
@@ -113,7 +113,7 @@ def test_a_signed_model_goes_all_the_way_and_back_by_command(
     verified, tried = wait_for(operator, "update_verified"), wait_for(operator, "update_tried")
     assert verified["details"]["key_id"] == publisher.key.public.id
     assert verified["details"]["model_digest"] == THEIRS
-    assert tried["details"]["golden"]["vectors"] == 8
+    assert tried["details"]["golden"]["vectors"] > 0
     promoted = wait_for(operator, "update_promoted")["details"]
     assert promoted["frames"] >= 30
     assert promoted["agreement"] >= 0.9
@@ -145,68 +145,56 @@ def test_a_signed_model_goes_all_the_way_and_back_by_command(
     assert not operator.ask("rollback-model", pipeline="cam")["done"]
 
 
+def bad_models(publisher: Publisher) -> Iterator[tuple[str, str]]:
+    """Publish models that no device may take; yield each URL, and what it is refused for."""
+    model, root, url = other_build(), publisher.root, publisher.url
+    golden = {"digits.golden.npz": (DIGITS / "digits.golden.npz").read_bytes()}
+    labels = {"labels.txt": b"\n".join(b"%d" % n for n in [*range(9), 19])}
+    yield publisher.publish("stranger", model, key=SecretKey.new()), "is signed with the key"
+    changed = publisher.publish("changed", model)
+    card = root / "changed/card.yaml"
+    card.write_text(card.read_text().replace("One handwritten", "Two handwritten"))
+    yield changed, "was changed after it was signed"
+    unsigned = publisher.publish("unsigned", model)
+    (root / "unsigned/card.yaml.minisig").unlink()
+    yield unsigned, "cannot be trusted without a signature"
+    other = publisher.publish("other", model)
+    (root / "other/digits.tflite").write_bytes(permuted())
+    yield other, "has the sha256"
+    large = publisher.publish("large", model, files={"readme.md": b"x" * 20_000})
+    yield large, "at most 50,000 are taken"
+    yield "https://example.com/card.yaml", "is not below `updates.fetch_from`"
+    yield "file:///etc/passwd", "is not below `updates.fetch_from`"
+    yield f"{url}nothing/card.yaml", "404"
+    renamed = publisher.publish("labels", model, files=labels)
+    yield renamed, "it has other labels: '19' is new, '9' is gone (`same_labels`)"
+    yield publisher.publish("fewer", model, files={"labels.txt": b"a\nb"}), "labels"
+    yield publisher.publish("golden", permuted(), files=golden), "golden"
+    yield publisher.publish("broken", b"TFL3" * 100), "digits.tflite"
+    decode = {"decode": {"type": "raw"}}
+    raw = publisher.publish("raw", model, pipeline=decode)
+    yield raw, "its decoder is `raw`, not `classification`"
+    yield publisher.publish("strange", model, pipeline={"model": {"std": 0}}), "std"
+
+
 def test_what_is_not_as_it_must_be_is_refused_and_nothing_else_happens(
     operator: Operator, publisher: Publisher, start: Start, text: str, tmp_path: Path
 ) -> None:
     daemon = start(text.replace("updates: {", "updates: {max_mb: 0.05, "))
     operator.wait_for("edge/dev/cam/predictions")
     workers = daemon.workers()
-
-    def refusal(card: str) -> str:
-        seen = len(operator.of("edge/dev/cam/events"))
+    for card, why in bad_models(publisher):
+        operator.forget()
         answer = update(operator, card, **QUICK)
-        if not answer["done"]:
-            return str(answer["message"])
+        refused = answer if not answer["done"] else wait_for(operator, "update_refused")
+        assert why in refused["message"]
         operator.wait_for(
-            "edge/dev/cam/events",
-            lambda m: (
-                json.loads(m.payload)["event"] == "update_refused"
-                and len(operator.of("edge/dev/cam/events")) > seen
-            ),
+            "edge/dev/cam/predictions", lambda m: json.loads(m.payload)["model_digest"] == OURS
         )
-        ends = [e for e in operator.of("edge/dev/cam/events")[seen:] if "refused" in e["event"]]
-        while not ends:
-            operator.result_after()
-            ends = [e for e in operator.of("edge/dev/cam/events")[seen:] if "refused" in e["event"]]
-        return str(ends[-1]["message"])
-
-    model = other_build()
-    stranger = publisher.publish("stranger", model, key=SecretKey.new())
-    assert "is signed with the key" in refusal(stranger)
-    changed = publisher.publish("changed", model)
-    card = publisher.root / "changed/card.yaml"
-    card.write_text(card.read_text().replace("One handwritten", "Two handwritten"))
-    assert "was changed after it was signed" in refusal(changed)
-    unsigned = publisher.publish("unsigned", model)
-    (publisher.root / "unsigned/card.yaml.minisig").unlink()
-    assert "cannot be trusted without a signature" in refusal(unsigned)
-    swapped = publisher.publish("swapped", model)
-    (publisher.root / "swapped/digits.tflite").write_bytes(permuted())
-    assert "has the sha256" in refusal(swapped)
-    large = publisher.publish("large", model, files={"readme.md": b"x" * 20_000})
-    assert "at most 50,000 are taken" in refusal(large)
-    assert "is not below `updates.fetch_from`" in refusal("https://example.com/card.yaml")
-    assert "is not below `updates.fetch_from`" in refusal("file:///etc/passwd")
-    assert "404" in refusal(f"{publisher.url}nothing/card.yaml")
-    labels = b"\n".join(b"%d" % n for n in [*range(9), 19])
-    other = publisher.publish("labels", model, files={"labels.txt": labels})
-    assert "it has other labels: '19' is new, '9' is gone (`same_labels`)" in refusal(other)
-    fewer = publisher.publish("fewer", model, files={"labels.txt": b"a\nb"})
-    assert "labels" in refusal(fewer)
-    golden = {"digits.golden.npz": (DIGITS / "digits.golden.npz").read_bytes()}
-    wrong = publisher.publish("golden", permuted(), files=golden)
-    assert "golden" in refusal(wrong)
-    broken = publisher.publish("broken", b"TFL3" * 100)
-    assert "digits.tflite" in refusal(broken)
-    decode = publisher.publish("decode", model, pipeline={"decode": {"type": "raw"}})
-    assert "its decoder is `raw`, not `classification`" in refusal(decode)
-    strange = publisher.publish("strange", model, pipeline={"model": {"std": 0}})
-    assert "std" in refusal(strange)
-    answer = update(operator, stranger, frames="many")
+        assert set(told(operator)) <= {"update_fetching", "update_verified", "update_refused"}
+    answer = update(operator, f"{publisher.url}card.yaml", frames="many")
     assert answer["message"].startswith("`canary`: `frames`:")
     assert daemon.workers() == workers
-    assert "worker_died" not in told(operator)
-    wait_for_result_of(operator, OURS)
     assert models_on_disk(tmp_path) == []
     assert "Traceback" not in daemon.log
 
@@ -273,7 +261,7 @@ def test_a_fetch_is_cancelled_by_command_and_gone_on_with_after_a_death(
     publisher.held.set()
     start(text)
     wait_for(operator, "update_good")
-    assert told(operator)[1] == "update_resumed"
+    assert "update_resumed" in told(operator)
     wait_for_result_of(operator, THEIRS)
     assert len(models_on_disk(tmp_path)) == 1
 
