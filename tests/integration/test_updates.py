@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from parties import device
 from releases import DIGITS, Publisher, other_build, permuted
 
 from edge.catalogue.secret_key import SecretKey
+from edge.state import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from killed_at import KilledAt
     from parties import Daemon, Mosquitto
     from trial_delegate import TrialDelegate
 
@@ -161,7 +164,7 @@ def bad_models(publisher: Publisher) -> Iterator[tuple[str, str]]:
     other = publisher.publish("other", model)
     (root / "other/digits.tflite").write_bytes(permuted())
     yield other, "has the sha256"
-    large = publisher.publish("large", model, files={"readme.md": b"x" * 20_000})
+    large = publisher.publish("large", model, files={"README.md": b"x" * 20_000})
     yield large, "at most 50,000 are taken"
     yield "https://example.com/card.yaml", "is not below `updates.fetch_from`"
     yield "file:///etc/passwd", "is not below `updates.fetch_from`"
@@ -372,3 +375,79 @@ def test_a_model_that_the_disk_has_damaged_is_not_run(
     )
     assert "digits.tflite: has the sha256" in json.loads(back.payload)["message"]
     wait_for_result_of(operator, OURS)
+
+
+def test_a_death_at_any_step_leaves_one_model_that_works(
+    operator: Operator,
+    publisher: Publisher,
+    start: Start,
+    text: str,
+    tmp_path: Path,
+    killed_at: KilledAt,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = publisher.publish("digits", other_build())
+    canary = {**QUICK, "frames": 10}
+    state = tmp_path / "state"
+
+    def begin(number: int) -> Daemon:
+        with monkeypatch.context() as patch:
+            log = tmp_path / f"writes-{number}"
+            for name, value in killed_at.environ(number, updates_folder(state), log).items():
+                patch.setenv(name, value)
+            daemon = start(text)
+        operator.wait_for("edge/dev/cam/predictions")
+        operator.publish(
+            "edge/dev/command/update-model",
+            json.dumps({"pipeline": "cam", "card": card, "canary": canary}).encode(),
+        )
+        return daemon
+
+    def over() -> Any:
+        """Wait until no update is under way; return what the info message says of it."""
+        message = operator.wait_for(
+            "edge/dev/info",
+            lambda m: (
+                (said := json.loads(m.payload)["pipelines"]["cam"])["state"] == "running"
+                and (said["update"] is None or said["update"]["phase"] == "none")
+            ),
+        )
+        return json.loads(message.payload)["pipelines"]["cam"]["update"]
+
+    def end(daemon: Daemon, number: signal.Signals) -> int:
+        daemon.send(number)
+        status = daemon.wait()
+        forget(operator)
+        return status
+
+    undisturbed = begin(0)
+    wait_for(operator, "update_good")
+    end(undisturbed, signal.SIGTERM)
+    writes = (tmp_path / "writes-0").read_text().splitlines()
+    steps = [int(line.split()[0]) for line in writes if " rename " in line]
+    assert len(steps) == 6  # begun, here, verified, tried, promoted, good
+    found = []
+    for number in steps:
+        shutil.rmtree(state)
+        killed = begin(number)
+        assert killed.wait() == -signal.SIGKILL
+        forget(operator)
+        daemon = start(text)
+        update = over()
+        serving = THEIRS if update is not None and update["serving"] else OURS
+        wait_for_result_of(operator, serving)
+        found.append((number, serving == THEIRS, len(models_on_disk(tmp_path))))
+        assert "update_failed" not in daemon.log
+        assert end(daemon, signal.SIGTERM) == 0
+    # Before the first write there is no update; each later step is gone on with.
+    assert found == [(number, number != steps[0], number != steps[0]) for number in steps]
+
+
+def updates_folder(state: Path) -> Path:
+    return state / f"updates-{file_name('dev')}"
+
+
+def forget(operator: Operator) -> None:
+    """Forget all, once the device is said to be away, which is the last word of it."""
+    operator.wait_for("edge/dev/status", lambda m: m.payload == b"offline")
+    operator.forget()

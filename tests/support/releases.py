@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DIGITS = Path(__file__).parents[2] / "models/digits"
-ROLES = {"labels.txt": "labels", "digits.golden.npz": "golden"}
+ROLES = {"labels.txt": "labels", "README.md": "readme", "digits.golden.npz": "golden"}
 
 
 def model_folder(

@@ -86,7 +86,7 @@ class Book:
             self.host.outlet.changed()
         last = now.last
         assert last is not None  # noqa: S101  it has just ended
-        words = f"{last.title}: {why}"
+        words = why if why.startswith(last.title) else f"{last.title}: {why}"
         if trouble:
             words += f"; a restart will not remember it: {trouble}"
         good = last.ending == "good"
