@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.cli.broker_options import access_from, add_broker_options
 from edge.errors import ConfigError, EdgeError
+from edge.messages import OFFLINE, ONLINE, status_topic
 
 if TYPE_CHECKING:
     import argparse
@@ -83,13 +84,20 @@ def run(args: argparse.Namespace) -> int:
     device = f"{args.base_topic}/{args.device}"
     said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
+    answers, status = (
+        f"{device}/command/update-model/answer",
+        status_topic(args.base_topic, args.device),
+    )
+
     def take(topic: str, payload: bytes, retained: bool) -> None:
+        if topic == status:
+            said.put((topic, payload.decode(errors="replace")))
+            return
         with contextlib.suppress(ValueError, RecursionError):
             if not retained and isinstance(found := json.loads(payload), dict):
                 said.put((topic, found))
 
-    answers = f"{device}/command/update-model/answer"
-    topics = [(answers, 1), (f"{device}/{args.pipeline}/events", 1)]
+    topics = [(answers, 1), (f"{device}/{args.pipeline}/events", 1), (status, 1)]
     with _reachable(args) as (url, ours), Listening(access, topics, take) as listening:
         request = {"id": secrets.token_hex(8), "pipeline": args.pipeline, "card": url}
         if canary:
@@ -177,6 +185,8 @@ def _answer(
     while (left_s := end_s - time.monotonic()) > 0:
         with contextlib.suppress(queue.Empty):
             where, found = said.get(timeout=left_s)
+            if found == OFFLINE:
+                raise EdgeError(f"{device} is offline, by its last word at this broker")
             if where == topic and found.get("id") == request_id:
                 message = str(found.get("message"))
                 if not found.get("done"):
@@ -190,8 +200,14 @@ def _answer(
 
 def _follow(said: queue.SimpleQueue[tuple[str, Any]], answers: str, ends: dict[str, int]) -> int:
     """Print what happens until the update is over; return the exit status."""
+    now = ONLINE
     while True:
         topic, found = said.get()
+        if isinstance(found, str):
+            if found != now:
+                print(f"{'':<10}{found}", flush=True)
+            now = found
+            continue
         event = str(found.get("event"))
         if topic == answers or not event.startswith(TOLD):
             continue
