@@ -47,8 +47,9 @@ class Canary(Options):
         default=1.5,
         ge=0.1,
         le=1000,
-        description="How much longer the new model may take than the one that serves, at the "
-        "median of the same frames; 1 is not longer at all.",
+        description="How many times as long the new model's forward pass may take as that of the "
+        "one that serves, at the median of the same frames. What is less than a hundredth of the "
+        "deadline counts for nothing.",
     )
     max_errors: int = Field(
         default=0,

@@ -132,7 +132,10 @@ def test_a_signed_model_goes_all_the_way_and_back_by_command(
     models = [each["model_digest"] for each in operator.of("edge/dev/cam/predictions")]
     assert sorted(set(models), key=models.index) == [OURS, THEIRS]
     assert update(operator, card)["message"].startswith("cam: ")
-    assert "serves already" in wait_for(operator, "update_refused")["message"]
+    operator.wait_for(
+        "edge/dev/cam/events",
+        lambda m: json.loads(m.payload)["message"] == "digits 1.1: it serves already",
+    )
     # It outlives the daemon, and goes by command.
     daemon.send(signal.SIGKILL)
     daemon.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from edge.config.canary import Canary
 from edge.supervisor.updates.policy import (
     Beside,
     Missed,
+    Verdict,
     is_crash_loop,
     of_probation,
     of_shadow,
@@ -35,8 +38,24 @@ def besides(draw: st.DrawFn) -> Beside:
         frames=frames,
         agreed=draw(st.integers(0, frames)),
         failed=draw(st.integers(0, 30)),
-        latency_ratio=draw(st.none() | st.floats(0.01, 20)),
+        inference_ms=draw(st.none() | st.floats(0.01, 200)),
+        serving_inference_ms=draw(st.none() | st.floats(0.01, 200)),
     )
+
+
+DEADLINE_MS = 100.0
+
+
+def shadow(canary: Canary, seen: Beside, s: float) -> Verdict:
+    return of_shadow(canary, seen, seconds=s, deadline_ms=DEADLINE_MS)
+
+
+def is_slower(canary: Canary, seen: Beside) -> bool:
+    if seen.inference_ms is None or seen.serving_inference_ms is None:
+        return False
+    ratio = seen.inference_ms / seen.serving_inference_ms
+    matters = seen.inference_ms - seen.serving_inference_ms > DEADLINE_MS / 100
+    return ratio > canary.max_latency_ratio and matters
 
 
 @st.composite
@@ -51,38 +70,39 @@ def test_only_what_keeps_every_limit_is_promoted(canary: Canary, seen: Beside, s
         seen.frames >= canary.frames
         and (seen.agreement is None or seen.agreement >= canary.min_agreement)
         and seen.failed <= canary.max_errors
-        and (seen.latency_ratio is None or seen.latency_ratio <= canary.max_latency_ratio)
+        and not is_slower(canary, seen)
     )
-    assert (of_shadow(canary, seen, s).what == "on") == kept
+    assert (shadow(canary, seen, s).what == "on") == kept
 
 
 @given(limits, besides(), seconds, st.integers(0, 400))
 def test_who_is_given_up_early_could_not_have_been_promoted(
     canary: Canary, seen: Beside, s: float, more: int
 ) -> None:
-    if of_shadow(canary, seen, min(s, canary.within_s)).what == "back":
+    if shadow(canary, seen, min(s, canary.within_s)).what == "back":
         best = Beside(
             min(max(seen.frames, canary.frames), seen.frames + more),
             min(max(seen.frames, canary.frames), seen.frames + more) - seen.frames + seen.agreed,
             seen.failed,
-            seen.latency_ratio,
+            seen.inference_ms,
+            seen.serving_inference_ms,
         )
-        assert of_shadow(canary, best, 0).what != "on"
+        assert shadow(canary, best, 0).what != "on"
 
 
 @given(limits, besides(), seconds)
 def test_a_model_in_the_shadow_comes_to_an_end(canary: Canary, seen: Beside, s: float) -> None:
     if s > canary.within_s:
-        assert of_shadow(canary, seen, s).what != "wait"
+        assert shadow(canary, seen, s).what != "wait"
 
 
 @given(limits, besides(), seconds)
 def test_one_frame_more_of_one_mind_never_makes_it_worse(
     canary: Canary, seen: Beside, s: float
 ) -> None:
-    better = Beside(seen.frames, min(seen.agreed + 1, seen.frames), seen.failed, seen.latency_ratio)
+    better = replace(seen, agreed=min(seen.agreed + 1, seen.frames))
     order = ("back", "wait", "on")
-    now, then = of_shadow(canary, seen, s).what, of_shadow(canary, better, s).what
+    now, then = shadow(canary, seen, s).what, shadow(canary, better, s).what
     assert order.index(then) >= order.index(now)
 
 
@@ -132,12 +152,22 @@ def test_a_few_misses_right_after_the_swap_are_chance() -> None:
 
 def test_ninety_of_a_hundred_is_nine_tenths() -> None:
     canary = Canary(frames=100, min_agreement=0.9)
-    assert of_shadow(canary, Beside(100, 90), 1).what == "on"
-    assert of_shadow(canary, Beside(100, 89), 1).what == "back"
+    assert shadow(canary, Beside(100, 90), 1).what == "on"
+    assert shadow(canary, Beside(100, 89), 1).what == "back"
     # Eleven that differ cannot be mended by the frames to come; ten can.
-    assert of_shadow(canary, Beside(11, 0), 1).what == "back"
-    assert of_shadow(canary, Beside(10, 0), 1).what == "wait"
+    assert shadow(canary, Beside(11, 0), 1).what == "back"
+    assert shadow(canary, Beside(10, 0), 1).what == "wait"
 
 
 def test_the_third_start_is_the_last() -> None:
     assert [is_crash_loop(Canary(), starts) for starts in range(5)] == [False] * 3 + [True] * 2
+
+
+def test_ten_microseconds_are_no_reason() -> None:
+    canary = Canary(frames=10, max_latency_ratio=1.5)
+    assert shadow(canary, Beside(10, 10, 0, 0.9, 0.3), 1).what == "on"
+    back = shadow(canary, Beside(10, 10, 0, 9.0, 3.0), 1)
+    assert back.why == (
+        "its forward pass takes 9 ms, 3.00 times as long as that of the model that serves "
+        "(`max_latency_ratio: 1.5`)"
+    )

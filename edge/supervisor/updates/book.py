@@ -73,6 +73,11 @@ class Book:
         """End an update, remember it, and tell it. What cannot be written holds all the same."""
         self._over(name, update, update.ended(ending, why, clock.utc()), why, evidence)
 
+    def keep(self, name: str, update: Update, title: str) -> None:
+        """End an update whose model is the good one already, and tell it."""
+        now = update.kept(title, clock.utc())
+        self._over(name, update, now, "it serves already", {})
+
     def go_back(self, name: str, update: Update, why: str) -> None:
         """Give up the good model for the one before it, and tell it."""
         self._over(name, update, update.gone_back(why, clock.utc()), why, {})

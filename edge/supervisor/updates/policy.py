@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from edge.config.canary import Canary
 
 
+MATTERS = 0.01  # of the deadline
+
+
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What two models said of the same frames."""
@@ -22,13 +25,26 @@ class Beside:
     """Of these."""
     failed: int = 0
     """Frames that the one in the shadow could not answer."""
-    latency_ratio: float | None = None
-    """Median of the one in the shadow over that of the one that serves; None where not known."""
+    inference_ms: float | None = None
+    """Median of the one in the shadow; None where it is not known."""
+    serving_inference_ms: float | None = None
+    """Of the one that serves, on the same frames."""
 
     @property
     def agreement(self) -> float | None:
         """Share of the frames on which they say the same; None before the first."""
         return self.agreed / self.frames if self.frames else None
+
+    @property
+    def latency_ratio(self) -> float | None:
+        """How many times as long the one in the shadow takes; None where it is not known."""
+        if self.inference_ms is None or not self.serving_inference_ms:
+            return None
+        return self.inference_ms / self.serving_inference_ms
+
+    def slower_by_ms(self) -> float:
+        """How much longer the one in the shadow takes; 0 where that is not known."""
+        return (self.inference_ms or 0) - (self.serving_inference_ms or 0)
 
     @property
     def evidence(self) -> dict[str, Any]:
@@ -37,6 +53,8 @@ class Beside:
             "frames": self.frames,
             "agreement": _rounded(self.agreement),
             "failed": self.failed,
+            "inference_ms": self.inference_ms,
+            "serving_inference_ms": self.serving_inference_ms,
             "latency_ratio": _rounded(self.latency_ratio),
         }
 
@@ -64,18 +82,23 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def of_shadow(limits: Canary, seen: Beside, seconds: float) -> Verdict:
-    """Judge a model in the shadow, `seconds` after it began there."""
+def of_shadow(limits: Canary, seen: Beside, *, seconds: float, deadline_ms: float) -> Verdict:
+    """Judge a model in the shadow, `seconds` after it began there.
+
+    That it is slower counts from a hundredth of the deadline on: medians of microseconds differ
+    by chance.
+    """
     if why := _disagrees(limits, seen):
         return Verdict("back", why, seen.evidence)
     if seen.failed > limits.max_errors:
         why = f"it could not answer {seen.failed} frames (`max_errors: {limits.max_errors}`)"
         return Verdict("back", why, seen.evidence)
     if seen.frames >= limits.frames:
-        ratio = seen.latency_ratio
-        if ratio is not None and ratio > limits.max_latency_ratio:
+        ratio, matters = seen.latency_ratio, seen.slower_by_ms() > MATTERS * deadline_ms
+        if ratio is not None and ratio > limits.max_latency_ratio and matters:
             why = (
-                f"it takes {ratio:.2f} times as long as the model that serves "
+                f"its forward pass takes {seen.inference_ms:g} ms, {ratio:.2f} times as long as "
+                f"that of the model that serves "
                 f"(`max_latency_ratio: {limits.max_latency_ratio:g}`)"
             )
             return Verdict("back", why, seen.evidence)

@@ -137,6 +137,11 @@ class Update(Kept):
             good, former = self.candidate, self.good
         return Update(written=self.written, good=good, former=former, last=last)
 
+    def kept(self, title: str, at: str) -> Update:
+        """The new model is the good one: nothing changes."""
+        last = Last(ending="good", title=title, why="it serves already", at=at)
+        return Update(written=self.written, good=self.good, former=self.former, last=last)
+
     def gone_back(self, why: str, at: str) -> Update:
         """The good model gives way to the one before it."""
         title = self.good.title if self.good is not None else ""

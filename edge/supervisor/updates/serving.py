@@ -60,10 +60,10 @@ class Beside:
 
 
 def _seen(figures: ShadowFigures) -> policy.Beside:
-    new, old = figures.inference_ms.p50, figures.serving_inference_ms.p50
     return policy.Beside(
         frames=figures.frames - figures.failed,
         agreed=figures.agreed,
         failed=figures.failed,
-        latency_ratio=new / old if new is not None and old else None,
+        inference_ms=figures.inference_ms.p50,
+        serving_inference_ms=figures.serving_inference_ms.p50,
     )

@@ -147,7 +147,8 @@ class Steps:
             folder = await asyncio.to_thread(store.incoming, self.name)
             found = await self._unless_abandoned(take(update.card, folder, device.updates))
             if update.good is not None and found.digest == update.good.digest:
-                raise GivenUpError(f"{found.title} is the model that serves already")
+                self._book.keep(self.name, update, found.title)
+                return
             await asyncio.to_thread(store.adopt, folder, found.digest)
         except OSError as error:
             place = error.filename or store.folder
@@ -215,7 +216,12 @@ class Steps:
                 options = self._book.with_model(self.name, self._candidate)
                 if canary.frames:
                     await self._unless_abandoned(self._beside.keep(pipeline, options, canary.share))
-                verdict = policy.of_shadow(canary, self._beside.seen, seconds)
+                verdict = policy.of_shadow(
+                    canary,
+                    self._beside.seen,
+                    seconds=seconds,
+                    deadline_ms=pipeline.options.deadline_ms,
+                )
                 if verdict.what == "back":
                     raise GivenUpError(verdict.why, **verdict.evidence)
                 ready = verdict.what == "on"
