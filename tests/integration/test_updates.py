@@ -85,6 +85,16 @@ def wait_for_result_of(operator: Operator, digest: str) -> None:
     )
 
 
+def wait_for_worker(operator: Operator, boots: set[str]) -> None:
+    """Wait until a daemon has a worker that is none of these boots; it is one of them then."""
+    message = operator.wait_for(
+        "edge/dev/info",
+        lambda m: (said := json.loads(m.payload))["boot"] not in boots
+        and said["pipelines"]["cam"]["state"] == "running",
+    )
+    boots.add(json.loads(message.payload)["boot"])
+
+
 def in_info(operator: Operator) -> Any:
     """Return what the newest info message says of the pipeline's update."""
     return operator.of("edge/dev/info")[-1]["pipelines"]["cam"]["update"]
@@ -299,7 +309,9 @@ def test_a_crash_loop_across_daemons_ends_with_the_last_good_model(
     operator.wait_for("edge/dev/cam/predictions")
     update(operator, publisher.publish("digits", other_build()), **AT_ONCE)
     wait_for(operator, "update_promoted")
+    boots: set[str] = set()
     for _ in range(3):  # the swap was the first start, two more are allowed
+        wait_for_worker(operator, boots)
         wait_for_result_of(operator, THEIRS)
         daemon.send(signal.SIGKILL)
         daemon.wait()
@@ -311,7 +323,10 @@ def test_a_crash_loop_across_daemons_ends_with_the_last_good_model(
     operator.forget()
     # Ends in order count for nothing.
     update(operator, publisher.publish("digits", other_build(), version="1.2"), **AT_ONCE)
+    wait_for(operator, "update_promoted")
+    boots.clear()
     for _ in range(4):
+        wait_for_worker(operator, boots)
         wait_for_result_of(operator, THEIRS)
         daemon.send(signal.SIGTERM)
         daemon.wait()

@@ -169,7 +169,7 @@ def test_every_command_is_received_and_answered() -> None:
     answers = DOCUMENT["channels"]["commandCommandAnswer"]
     assert answers["address"] == "{base}/{device}/command/{command}/answer"
     for name in REQUESTS:
-        operation = DOCUMENT["operations"][f"receiveCommand{name.capitalize()}"]
+        operation = DOCUMENT["operations"][f"receiveCommand{name.title().replace('-', '')}"]
         assert operation["action"] == "receive"
         assert operation["reply"] == {"channel": {"$ref": "#/channels/commandCommandAnswer"}}
         request = "#/channels/command" + name.capitalize()
