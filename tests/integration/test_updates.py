@@ -7,11 +7,12 @@ import json
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from operators import Operator
-from parties import device
+from parties import PATIENCE_S, device
 from releases import DIGITS, Publisher, other_build, permuted
 
 from edge.catalogue.secret_key import SecretKey
@@ -89,8 +90,10 @@ def wait_for_worker(operator: Operator, boots: set[str]) -> None:
     """Wait until a daemon has a worker that is none of these boots; it is one of them then."""
     message = operator.wait_for(
         "edge/dev/info",
-        lambda m: (said := json.loads(m.payload))["boot"] not in boots
-        and said["pipelines"]["cam"]["state"] == "running",
+        lambda m: (
+            (said := json.loads(m.payload))["boot"] not in boots
+            and said["pipelines"]["cam"]["state"] == "running"
+        ),
     )
     boots.add(json.loads(message.payload)["boot"])
 
@@ -100,8 +103,13 @@ def in_info(operator: Operator) -> Any:
     return operator.of("edge/dev/info")[-1]["pipelines"]["cam"]["update"]
 
 
-def models_on_disk(tmp_path: Path) -> list[Path]:
-    return sorted(tmp_path.glob("state/updates-*/models/*"))
+def models_on_disk(tmp_path: Path, count: int) -> list[Path]:
+    """Wait until there are so many; return their folders."""
+    end = time.monotonic() + PATIENCE_S
+    while len(found := sorted(tmp_path.glob("state/updates-*/models/*"))) != count:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+    return found
 
 
 def test_a_signed_model_goes_all_the_way_and_back_by_command(
@@ -153,7 +161,7 @@ def test_a_signed_model_goes_all_the_way_and_back_by_command(
     operator.forget()
     start(text)
     wait_for_result_of(operator, THEIRS)
-    assert len(models_on_disk(tmp_path)) == 1
+    models_on_disk(tmp_path, 1)
     answer = operator.ask("rollback-model", pipeline="cam")
     assert answer["message"] == "cam goes back from digits 1.1 to the YAML's model"
     wait_for_result_of(operator, OURS)
@@ -211,7 +219,7 @@ def test_what_is_not_as_it_must_be_is_refused_and_nothing_else_happens(
     answer = update(operator, f"{publisher.url}card.yaml", frames="many")
     assert answer["message"].startswith("`canary`: `frames`:")
     assert daemon.workers() == workers
-    assert models_on_disk(tmp_path) == []
+    models_on_disk(tmp_path, 0)
     assert "Traceback" not in daemon.log
 
 
@@ -229,7 +237,7 @@ def test_a_model_that_disagrees_never_serves(
     models = {each["model_digest"] for each in operator.of("edge/dev/cam/predictions")}
     assert models == {OURS}
     assert in_info(operator)["last"]["ending"] == "rolled_back"
-    assert models_on_disk(tmp_path) == []
+    models_on_disk(tmp_path, 0)
 
 
 def test_a_person_may_have_the_last_word(
@@ -279,7 +287,7 @@ def test_a_fetch_is_cancelled_by_command_and_gone_on_with_after_a_death(
     wait_for(operator, "update_good")
     assert "update_resumed" in told(operator)
     wait_for_result_of(operator, THEIRS)
-    assert len(models_on_disk(tmp_path)) == 1
+    models_on_disk(tmp_path, 1)
 
 
 def test_a_model_whose_workers_die_is_taken_back(
@@ -384,7 +392,7 @@ def test_a_model_that_the_disk_has_damaged_is_not_run(
     daemon.send(signal.SIGTERM)
     daemon.wait()
     operator.forget()
-    (place,) = models_on_disk(tmp_path)
+    (place,) = models_on_disk(tmp_path, 1)
     (place / "digits.tflite").write_bytes(permuted())
     start(text)
     back = operator.wait_for(
@@ -454,11 +462,12 @@ def test_a_death_at_any_step_leaves_one_model_that_works(
         update = over()
         serving = THEIRS if update is not None and update["serving"] else OURS
         wait_for_result_of(operator, serving)
-        found.append((number, serving == THEIRS, len(models_on_disk(tmp_path))))
+        models_on_disk(tmp_path, int(serving == THEIRS))
+        found.append((number, serving))
         assert "update_failed" not in daemon.log
         assert end(daemon, signal.SIGTERM) == 0
     # Before the first write there is no update; each later step is gone on with.
-    assert found == [(number, number != steps[0], number != steps[0]) for number in steps]
+    assert found == [(number, OURS if number == steps[0] else THEIRS) for number in steps]
 
 
 def updates_folder(state: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Store:
     ) -> None:
         """Read what is remembered, where there is anything; a damaged file is set aside."""
         self._aside = aside
+        self._tidying = threading.Lock()
         state = state_directory(environ)
         self.folder: Path | None = state and state.absolute() / f"updates-{file_name(device)}"
         self.trouble = ""
@@ -103,12 +105,13 @@ class Store:
 
     def adopt(self, fetched: Path, digest: str) -> None:
         """Move a whole folder to where it stays, to last a power cut. Raises OSError."""
-        place = self.place(digest)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if place.exists():  # the same bytes by their digest, unless the disk has damaged them
-            shutil.rmtree(place)
-        fetched.rename(place)
-        sync_folder(place.parent)
+        with self._tidying:
+            place = self.place(digest)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if place.exists():  # the same bytes by their digest, unless the disk has damaged them
+                shutil.rmtree(place)
+            fetched.rename(place)
+            sync_folder(place.parent)
 
     def place(self, digest: str) -> Path:
         """Return where the model of this digest lies, if it is here."""
@@ -132,22 +135,29 @@ class Store:
         """Remove what nothing remembered needs; return it. It takes as long as the disk does."""
         if self.folder is None:
             return []
-        needed = {each.digest for update in self.updates.values() for each in update.releases}
-        fetching = {name for name, update in self.updates.items() if update.phase == "fetching"}
-        found = [each for each in _entries(self.folder / "models") if each.name not in needed]
+        with self._tidying:
+            found = self._not_needed(self.folder)
+            for each in found:
+                if each.is_dir() and not each.is_symlink():
+                    shutil.rmtree(each, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        each.unlink()
+        return found
+
+    def _not_needed(self, folder: Path) -> list[Path]:
+        updates = list(self.updates.items())
+        needed = {each.digest for _, update in updates for each in update.releases}
+        fetching = {name for name, update in updates if update.phase == "fetching"}
+        found = []
+        if not fetching:  # else one may just have been adopted that no record names yet
+            found = [each for each in _entries(folder / "models") if each.name not in needed]
         found += [
             each
-            for each in _entries(self.folder / "incoming")
+            for each in _entries(folder / "incoming")
             if each.name.removeprefix(".").removesuffix(".fetching") not in fetching
         ]
-        found += [each for each in _entries(self.folder) if each.name.startswith("tmp")]
-        for each in found:
-            if each.is_dir() and not each.is_symlink():
-                shutil.rmtree(each, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    each.unlink()
-        return found
+        return found + [each for each in _entries(folder) if each.name.startswith("tmp")]
 
     def _own(self) -> Path:
         if self.folder is None:
