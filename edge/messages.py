@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from edge.event_names import EventName
 from edge.info_parts import AcceleratorInfo, EngineInfo, ModelInfo
 from edge.result_parts import Cached, Latency, Request
+from edge.update_info import UpdateInfo
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -340,6 +341,8 @@ class PipelineInfo:
     engine: EngineInfo | None
     accelerator: AcceleratorInfo | None
     """Null where the model has none."""
+    update: UpdateInfo | None
+    """Null where no model ever came over the air."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
