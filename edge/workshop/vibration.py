@@ -14,54 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from edge.errors import ModelError
-from edge.workshop.card import File, check_out, versions, write_folder
-from edge.workshop.convert import to_tflite
-from edge.workshop.evaluate import outputs_of, quantized
+from edge.workshop.card import File, check_out, write_folder
+from edge.workshop.convert import spanning, to_tflite
+from edge.workshop.ends import ends_of
+from edge.workshop.evaluate import outputs_of, quantized, real
 from edge.workshop.framework import tensorflow
 from edge.workshop.golden import golden_file
 from edge.workshop.log_spectrum import BANDS, CEILING_DB, FLOOR_DB, log_spectrum
-from edge.workshop.rotating_machine import (
-    ADDED_G,
-    FAULTS,
-    RATE_HZ,
-    SEVERITIES,
-    SPEEDS_HZ,
-    STEP_G,
-    WINDOW,
-    Fault,
-    Machine,
-)
+from edge.workshop.rotating_machine import SEVERITIES, STEP_G
 from edge.workshop.seeded import repeatable
+from edge.workshop.vibration_card import Findings, Sample, describe
+from edge.workshop.vibration_signals import FAULTY, Part, Plan, Signals, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from edge.workshop.rotating_machine import Fault
+
+MODEL = "vibration.tflite"
 HIDDEN, CODE = 64, 8
 BATCH, PEAK_LEARNING_RATE = 64, 2e-3
 SPREAD_DB = 10.0  # the network is trained on decibels divided by this
 FALSE_ALARMS = 0.01
-LOADS = (0.3, 1.0)
-GAP_HZ = (30.0, 32.0)  # speeds that a second network never hears
-OUTSIDE_HZ = (50.0, 55.0)  # faster than any training
-"""Speeds for the question what a machine at a speed that training never had looks like."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is generated and how long is trained."""
-
-    training: tuple[int, int]  # machines, windows of each
-    validation: tuple[int, int]
-    held_out: tuple[int, int]
-    faulty: int  # windows of each held-out machine, fault and severity
-    epochs: int
-
-
+CALIBRATION = 1000  # windows, of the training
 FULL = Plan(training=(60, 150), validation=(30, 100), held_out=(30, 100), faulty=10, epochs=60)
 SHORT = Plan(training=(8, 60), validation=(4, 50), held_out=(4, 25), faulty=2, epochs=30)
 
@@ -74,88 +52,58 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes: a trial")
     arguments = parser.parse_args(argv)
     check_out(arguments.out)
-    write_folder(arguments.out, *make(arguments.seed, SHORT if arguments.short else FULL))
-    print((arguments.out / "README.md").read_text(encoding="utf-8"))
+    plan = SHORT if arguments.short else FULL
+    card, files = make(arguments.seed, plan)
+    write_folder(arguments.out, card, files)
+    found = card["accuracy"]
+    print(f"{arguments.out}: {len(files[MODEL].data):,} bytes, threshold {card['threshold']}")
+    print(f"false alarms: {found['false_alarms']}")
+    for row in found["faults"]:
+        print(row)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Windows of some machines, as the model takes them."""
-
-    bands_db: NDArray[np.float32]  # [n, BANDS]
-    speeds_hz: NDArray[np.float64]  # [n]
-
-    def where(self, chosen: NDArray[np.bool_]) -> Part:
-        """Return some of them."""
-        return Part(self.bands_db[chosen], self.speeds_hz[chosen])
-
-    @property
-    def in_gap(self) -> NDArray[np.bool_]:
-        """Which of them turn at a speed that the second network never hears, [n]."""
-        return (self.speeds_hz >= GAP_HZ[0]) & (self.speeds_hz < GAP_HZ[1])
-
-
-def record(
-    seed: int,
-    machines: range,
-    windows: int,
-    *,
-    fault: Fault | None = None,
-    severity: int = 0,
-    speeds_hz: tuple[float, float] = SPEEDS_HZ,
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return windows in g, [n, WINDOW], of these machines at drawn speeds and loads, and speeds."""
-    recorded, speeds = [], []
-    kind = FAULTS.index(fault) + 1 if fault else 0
-    for number in machines:
-        machine = Machine.build(seed, number)
-        rng = np.random.default_rng([seed, number, kind, severity, int(speeds_hz[0])])
-        for _ in range(windows):
-            speeds.append(rng.uniform(*speeds_hz))
-            added_g = ADDED_G[fault][severity] if fault else 0.0
-            load = rng.uniform(*LOADS)
-            recorded.append(
-                machine.record(rng, speed_hz=speeds[-1], load=load, fault=fault, added_g=added_g)
-            )
-    return np.stack(recorded), np.array(speeds)
-
-
-def heard(*args: Any, **kwargs: Any) -> Part:
-    """Record windows as `record` does, and return their features."""
-    windows, speeds_hz = record(*args, **kwargs)
-    return Part(log_spectrum(windows), speeds_hz)
-
-
-@dataclass(frozen=True)
-class Signals:
-    """All that is generated; no machine is in two parts."""
-
-    training: Part
-    validation: Part
-    held_out: Part
-    outside: Part  # of the held-out machines, too fast
-    faulty: dict[tuple[Fault, int], Part]  # by fault and severity, of the held-out machines
-
-    @staticmethod
-    def generate(seed: int, plan: Plan) -> Signals:
-        """Return the same for the same seed and plan."""
-        ends = np.cumsum([0, plan.training[0], plan.validation[0], plan.held_out[0]])
-        training, validation, held_out = (
-            range(int(ends[i]), int(ends[i + 1])) for i in range(3)
+def make(seed: int, plan: Plan) -> tuple[dict[str, Any], dict[str, File]]:
+    """Return the card and the files of the model's folder."""
+    signals = Signals.generate(seed, plan)
+    gapped = signals.training.where(~signals.training.in_gap)
+    # A fresh process each. The second training says whether a repetition gives the same bytes,
+    # the third what becomes of speeds that were never heard.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        trained, repeated, without_gap = pool.starmap(
+            train,
+            [
+                (part.bands_db, plan.epochs, seed)
+                for part in (signals.training, signals.training, gapped)
+            ],
+            chunksize=1,
         )
-        return Signals(
-            training=heard(seed, training, plan.training[1]),
-            validation=heard(seed, validation, plan.validation[1]),
-            held_out=heard(seed, held_out, plan.held_out[1]),
-            outside=heard(seed, held_out, plan.faulty, speeds_hz=OUTSIDE_HZ),
-            faulty={
-                (fault, severity): heard(
-                    seed, held_out, plan.faulty, fault=fault, severity=severity
-                )
-                for fault in FAULTS
-                for severity in range(len(SEVERITIES))
-            },
-        )
+    given, answered = ends_of(trained.int8)
+    samples = pick_samples(seed, plan, trained.int8)
+    tensors = [quantized(sample.bands_db[np.newaxis], given) for sample in samples]
+    files = {
+        MODEL: File("model", trained.int8),
+        "vibration.golden.npz": File(
+            "golden", golden_file(MODEL, trained.int8, np.concatenate(tensors))
+        ),
+        "windows.npz": File("sample", raw_windows(seed, plan)),
+    }
+    for sample, tensor in zip(samples, tensors, strict=True):
+        files[sample.file] = File("sample", as_npy(tensor))
+    card = describe(
+        seed=seed,
+        plan=plan,
+        given=given,
+        answered=answered,
+        float32=find(trained.float32, signals),
+        int8=find(trained.int8, signals),
+        linear=find_linear(signals),
+        gap=false_alarms_in_gap(without_gap.int8, signals),
+        samples=samples,
+        reproduced=repeated == trained,
+        command=f"python -m edge.workshop.vibration --seed {seed}"
+        + (" --short" if plan is SHORT else ""),
+    )
+    return card, files
 
 
 @dataclass(frozen=True)
@@ -166,24 +114,25 @@ class Trained:
     int8: bytes
 
 
-def train(training: Part, validation: Part, epochs: int, seed: int) -> Trained:
+def train(bands_db: NDArray[np.float32], epochs: int, seed: int) -> Trained:
     """Train and convert, in a process of its own: seeds and threads are set for all of it."""
     repeatable(seed)
     keras = tensorflow().keras
     network = build_network()
-    steps = epochs * -(-len(training.bands_db) // BATCH)
+    steps = epochs * -(-len(bands_db) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, steps)
     network.compile(keras.optimizers.Adam(rate), "mse")
-    heard, unheard = training.bands_db / SPREAD_DB, validation.bands_db / SPREAD_DB
     network.fit(
-        heard,
-        heard,
-        batch_size=BATCH,
-        epochs=epochs,
-        validation_data=(unheard, unheard),
-        verbose=2,
+        bands_db / SPREAD_DB, bands_db / SPREAD_DB, batch_size=BATCH, epochs=epochs, verbose=0
     )
-    return convert(network, training.bands_db)
+    # The models take decibels and give decibels: the first layer divides, the last multiplies.
+    weights = network.get_weights()
+    weights[0] = weights[0] / SPREAD_DB
+    weights[-2:] = [weights[-2] * SPREAD_DB, weights[-1] * SPREAD_DB]
+    network.set_weights(weights)
+    chosen = np.random.default_rng(seed).permutation(len(bands_db))[:CALIBRATION]
+    samples = spanning(bands_db[chosen], (FLOOR_DB, CEILING_DB))
+    return Trained(to_tflite(network, "float"), to_tflite(network, "int8", samples))
 
 
 def build_network() -> Any:
@@ -202,33 +151,88 @@ def build_network() -> Any:
     )
 
 
-def convert(network: Any, bands_db: NDArray[np.float32]) -> Trained:
-    """Return a trained network as models that take decibels and give decibels.
+def scores(model: bytes, bands_db: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean squared error of each window's reconstruction, in dB^2: [n].
 
-    The division by SPREAD_DB goes into the weights of the first layer, the multiplication into
-    those of the last. Calibration spans all that a window's features can be, for the input's sake.
+    The window is compared as the model was given it: quantized, where the model's input is.
     """
-    weights = network.get_weights()
-    weights[0] = weights[0] / SPREAD_DB
-    weights[-2], weights[-1] = weights[-2] * SPREAD_DB, weights[-1] * SPREAD_DB
-    whole = build_network()
-    whole.set_weights(weights)
-    samples = spanning(bands_db, (FLOOR_DB, CEILING_DB))
-    return Trained(to_tflite(whole, "float"), to_tflite(whole, "int8", samples))
+    given, _ = ends_of(model)
+    (rebuilt,) = outputs_of(model, bands_db)
+    taken = real(quantized(bands_db, given), given)
+    return np.asarray(((taken - rebuilt).astype(np.float64) ** 2).mean(axis=1))
 
 
-def make(seed: int, plan: Plan) -> tuple[dict[str, Any], dict[str, File]]:
-    """Return the card and the files of the model's folder."""
-    signals = Signals.generate(seed, plan)
-    known = signals.training.where(~signals.training.in_gap)
-    # A fresh process each; the second training says whether a repetition gives the same bytes.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        trained, repeated, gapped = pool.starmap(
-            train,
-            [
-                (part, signals.validation, plan.epochs, seed)
-                for part in (signals.training, signals.training, known)
-            ],
-            chunksize=1,
-        )
-    return {}, {}
+def find(model: bytes, signals: Signals) -> Findings:
+    """Score all windows with a model."""
+    return Findings.of(signals, lambda part: scores(model, part.bands_db), FALSE_ALARMS)
+
+
+def find_linear(signals: Signals) -> Findings:
+    """Score all windows with the best linear map through as narrow a middle, for comparison."""
+    mean = signals.training.bands_db.mean(axis=0)
+    axes = np.linalg.svd(signals.training.bands_db - mean, full_matrices=False)[2][:CODE]
+
+    def linear_scores(part: Part) -> NDArray[np.float64]:
+        rest = part.bands_db - mean
+        rest = rest - rest @ axes.T @ axes
+        return np.asarray((rest.astype(np.float64) ** 2).mean(axis=1))
+
+    return Findings.of(signals, linear_scores, FALSE_ALARMS)
+
+
+def false_alarms_in_gap(model: bytes, signals: Signals) -> float:
+    """Return the share of healthy windows that alarm at speeds that this model never heard.
+
+    Its threshold is learnt where the other's is, but without those speeds.
+    """
+    known = signals.validation.where(~signals.validation.in_gap)
+    threshold = np.quantile(scores(model, known.bands_db), 1 - FALSE_ALARMS)
+    unheard = signals.held_out.where(signals.held_out.in_gap)
+    return float((scores(model, unheard.bands_db) > threshold).mean())
+
+
+def pick_samples(seed: int, plan: Plan, model: bytes) -> list[Sample]:
+    """Return windows of held-out machines to try the model on: healthy ones and each fault."""
+    machines = plan.machines("held_out")
+    picked: list[tuple[str, range, tuple[Fault, int] | None]] = [
+        (f"healthy-{n + 1}", machines[n : n + 1], None) for n in range(3)
+    ]
+    for fault, severity in FAULTY:
+        if SEVERITIES[severity] != "mild":
+            name = f"{fault.replace(' ', '-')}-{SEVERITIES[severity]}"
+            picked.append((name, machines[3:4], (fault, severity)))
+    samples = []
+    for name, machine, kind in picked:
+        windows, speeds_hz = record(seed, machine, 1, kind)
+        (bands_db,) = log_spectrum(windows)
+        (score,) = scores(model, bands_db[np.newaxis])
+        samples.append(Sample(f"{name}.npy", bands_db, float(speeds_hz[0]), float(score)))
+    return samples
+
+
+def raw_windows(seed: int, plan: Plan) -> bytes:
+    """Return two of the samples from the sensor on, to try another computation of features on."""
+    machines = plan.machines("held_out")
+    healthy, _ = record(seed, machines[:1], 1)
+    faulty, _ = record(seed, machines[3:4], 1, ("outer race", 1))
+    windows = np.concatenate([healthy, faulty])
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        names=np.array(["healthy-1", "outer-race-moderate"]),
+        steps=np.rint(windows / STEP_G).astype(np.int16),
+        step_g=np.float64(STEP_G),
+        bands_db=log_spectrum(windows),
+    )
+    return file.getvalue()
+
+
+def as_npy(tensor: NDArray[Any]) -> bytes:
+    """Return an array as the file that `numpy.save` writes."""
+    file = io.BytesIO()
+    np.save(file, tensor)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
