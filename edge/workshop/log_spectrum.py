@@ -21,7 +21,7 @@ _HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SEGMENT) / SEGMENT)
 
 
 def log_spectrum(windows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the bands of windows in g, [n, samples], in decibels of REFERENCE_G2: float32 [n, BANDS].
+    """Return the bands of windows in g, [n, samples], in decibels: float32 [n, BANDS].
 
     Welch's method (IEEE Trans. Audio Electroacoustics 15 (1967) 70-73): segments of 1,024 samples
     that overlap by half, each less its mean and under a Hann window, their power averaged. A band
@@ -35,4 +35,4 @@ def log_spectrum(windows: NDArray[Any]) -> NDArray[np.float32]:
     wide = power[:, FINE:].reshape(len(power), -1, WIDE).sum(axis=2)
     bands = np.concatenate([power[:, :FINE], wide], axis=1)
     decibels = 10 * np.log10(np.maximum(bands / REFERENCE_G2, 10 ** (FLOOR_DB / 10)))
-    return np.minimum(decibels, CEILING_DB).astype(np.float32)
+    return np.asarray(np.minimum(decibels, CEILING_DB), np.float32)

@@ -6,30 +6,28 @@ on generated windows of healthy machines only; faulty ones serve to measure it.
 
 from __future__ import annotations
 
-import argparse
 import io
 import multiprocessing
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.workshop.card import File, check_out, write_folder
+from edge.workshop.card import File
 from edge.workshop.convert import spanning, to_tflite
 from edge.workshop.ends import ends_of
 from edge.workshop.evaluate import outputs_of, quantized, real
 from edge.workshop.framework import tensorflow
 from edge.workshop.golden import golden_file
 from edge.workshop.log_spectrum import BANDS, CEILING_DB, FLOOR_DB, log_spectrum
+from edge.workshop.recipe import command_of, run_recipe
 from edge.workshop.rotating_machine import SEVERITIES, STEP_G
 from edge.workshop.seeded import repeatable
 from edge.workshop.vibration_card import Findings, Sample, describe
 from edge.workshop.vibration_signals import FAULTY, Part, Plan, Signals, record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from edge.workshop.rotating_machine import Fault
@@ -44,26 +42,9 @@ FULL = Plan(training=(60, 150), validation=(30, 100), held_out=(30, 100), faulty
 SHORT = Plan(training=(8, 60), validation=(4, 50), held_out=(4, 25), faulty=2, epochs=30)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Generate, train, measure and write everything that lies in the model's folder."""
-    parser = argparse.ArgumentParser(prog="python -m edge.workshop.vibration", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("models/vibration"), help="the folder")
-    parser.add_argument("--seed", type=int, default=0, help="of the signals and the training")
-    parser.add_argument("--short", action="store_true", help="seconds instead of minutes: a trial")
-    arguments = parser.parse_args(argv)
-    check_out(arguments.out)
-    plan = SHORT if arguments.short else FULL
-    card, files = make(arguments.seed, plan)
-    write_folder(arguments.out, card, files)
-    found = card["accuracy"]
-    print(f"{arguments.out}: {len(files[MODEL].data):,} bytes, threshold {card['threshold']}")
-    print(f"false alarms: {found['false_alarms']}")
-    for row in found["faults"]:
-        print(row)
-
-
-def make(seed: int, plan: Plan) -> tuple[dict[str, Any], dict[str, File]]:
-    """Return the card and the files of the model's folder."""
+def make(seed: int, short: bool) -> tuple[dict[str, Any], dict[str, File]]:
+    """Generate, train and measure; return the card and the files of the model's folder."""
+    plan = SHORT if short else FULL
     signals = Signals.generate(seed, plan)
     gapped = signals.training.where(~signals.training.in_gap)
     # A fresh process each. The second training says whether a repetition gives the same bytes,
@@ -100,8 +81,7 @@ def make(seed: int, plan: Plan) -> tuple[dict[str, Any], dict[str, File]]:
         gap=false_alarms_in_gap(without_gap.int8, signals),
         samples=samples,
         reproduced=repeated == trained,
-        command=f"python -m edge.workshop.vibration --seed {seed}"
-        + (" --short" if plan is SHORT else ""),
+        command=command_of("vibration", seed, short=short),
     )
     return card, files
 
@@ -235,4 +215,4 @@ def as_npy(tensor: NDArray[Any]) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_recipe("vibration", __doc__, make))

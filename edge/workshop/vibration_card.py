@@ -221,6 +221,8 @@ def describe(
             "record yours at every speed that it runs at",
             "imbalance": "machines are balanced unequally well, so a mild imbalance of one is what "
             "another has when healthy: the trend of one machine's 1x band tells more",
+            "disturbances": "nothing else shakes these machines: no neighbour, no knock, no change "
+            "of what they work on; rates near 1 are those of so quiet a world",
             "kind": "another kind of machine, mounting or sensor is an anomaly as a whole",
         },
     }
