@@ -13,13 +13,17 @@ from edge.options import Options
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
 Prediction = dict[str, Any]
 """One result as it stands in the payload: builtin types only."""
 
-Decoder = Callable[[Sequence["NDArray[Any]"]], list[Prediction]]
-"""From the output tensors, as the engine gives them, to predictions in real units."""
+Decoder = Callable[[Sequence["NDArray[Any]"], "Geometry"], list[Prediction]]
+"""From the output tensors, as the engine gives them, to predictions in real units.
+
+The geometry says where the model's input lies in the frame: places are told in the frame's terms.
+"""
 
 
 class DecoderOptions(Options, abc.ABC):
@@ -27,6 +31,8 @@ class DecoderOptions(Options, abc.ABC):
 
     prediction: ClassVar[Any]
     """A TypedDict of what each of its predictions holds."""
+    tells_places: ClassVar[bool] = False
+    """Whether its predictions say where in a picture, so that the input must be one."""
 
     type: str = Field(description="Kind of decoder.")
 

@@ -255,11 +255,11 @@ def test_a_loop_keeps_pictures_in_memory_as_far_as_there_is_room(
 ) -> None:
     read: list[str] = []
 
-    def reading(path: Path, *_: object) -> NDArray[Any] | ModelInput:
+    def reading(path: Path, *_: object) -> tuple[NDArray[Any] | ModelInput, None]:
         read.append(path.name)
-        return read_frame(path)
+        return read_frame(path), None
 
-    monkeypatch.setattr(images, "read_frame", reading)
+    monkeypatch.setattr(images, "read_smaller", reading)
     monkeypatch.setattr(images, "KEPT_BYTES", 4 * 6 * 3)  # one picture
     source = opened(pictures(path=folder / "a", loop=True))
     for _ in range(3):
