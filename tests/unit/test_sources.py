@@ -255,9 +255,11 @@ def test_a_loop_keeps_pictures_in_memory_as_far_as_there_is_room(
 ) -> None:
     read: list[str] = []
 
-    def reading(path: Path, *_: object) -> tuple[NDArray[Any] | ModelInput, None]:
+    really = images.read_smaller
+
+    def reading(path: Path, reduction: Any) -> tuple[NDArray[Any] | ModelInput, Any]:
         read.append(path.name)
-        return read_frame(path), None
+        return really(path, reduction)
 
     monkeypatch.setattr(images, "read_smaller", reading)
     monkeypatch.setattr(images, "KEPT_BYTES", 4 * 6 * 3)  # one picture
