@@ -20,6 +20,7 @@ COMMANDS = (
     "inspect",
     "bench",
     "tune",
+    "optimize",
     "plan",
     "trace",
     "top",

@@ -1,43 +1,49 @@
-"""The recipe of the demo's model: trains it, converts it to int8 and writes its card.
+"""The recipe of the demo's model: trains it, converts it to int8 and writes its folder.
 
 Run on a desktop as `python -m edge.workshop.digits`; never imported on a device. The held-out
-images are for measuring only: neither training, early stopping nor calibration sees them.
+images are for measuring only: neither training, early stopping nor calibration sees them. With
+`--export FOLDER` it writes the trained network as digits.keras and the data as digits.npz: what
+`edge optimize` starts from.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import math
 import multiprocessing
-import platform
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
-import yaml
-from ai_edge_litert.interpreter import Interpreter
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
+from edge.engines.choose import choose
+from edge.engines.engine import Engine
 from edge.errors import ModelError
+from edge.workshop.card import File, check_out, versions, write_folder
+from edge.workshop.convert import to_tflite
+from edge.workshop.data import Data, Part, part_off
+from edge.workshop.evaluate import Score, accuracy, quantized
+from edge.workshop.framework import bring, tensorflow
+from edge.workshop.golden import golden_file
+from edge.workshop.seeded import repeatable
+from edge.workshop.training import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from edge.tensors import TensorSpec
 
 SIDE = 8
 TILES_PER_ROW = 30
 HELD_OUT_IMAGES = 18 * TILES_PER_ROW  # 30 % of 1797, and the sheet's rows come out full
 VALIDATION_IMAGES = 180
-EPOCHS = 100
-PATIENCE = 25
-BATCH = 32
-PEAK_LEARNING_RATE = 3e-3
 MIN_ACCURACY = 0.96
 MAX_SIZE_BYTES = 60_000
 INPUT_SCALE = float(np.float32(1 / 255))
@@ -46,121 +52,141 @@ OUTPUT = {"shape": [1, 10], "dtype": "int8", "scale": 1 / 256, "zero_point": -12
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, measure and write everything that lies in the model's folder."""
+    """Train, measure and write the model's folder, or export what it is made from."""
     parser = argparse.ArgumentParser(prog="python -m edge.workshop.digits", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/digits"), help="the folder")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="digits.keras, digits.npz")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the training")
     arguments = parser.parse_args(argv)
-
-    # Twice, a fresh process each: the card says whether a repetition gives the same bytes.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        trained, repeated = pool.map(train, [arguments.seed] * 2, chunksize=1)
-    digits = split_digits(arguments.seed)
-    card = describe(
-        seed=arguments.seed,
-        digits=digits,
-        trained=trained,
-        int8_correct=count_correct(trained.tflite, digits.held_out),
-        reproduced=repeated.tflite == trained.tflite,
-    )
-    if card["accuracy"]["int8"] < MIN_ACCURACY or card["model"]["size_bytes"] >= MAX_SIZE_BYTES:
-        raise ModelError(f"nothing written, too inaccurate or too large: {card}")
-    out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "digits.tflite").write_bytes(trained.tflite)
-    (out / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
-    (out / "held-out.png").write_bytes(sheet_png(digits.held_out.pixels))
-    (out / "held-out.txt").write_text("".join(f"{label}\n" for label in digits.held_out.labels))
-    (out / "card.yaml").write_text(yaml.safe_dump(card, sort_keys=False, width=96))
-    (out / "README.md").write_text(readme(card))
-    print(f"{out}: {card['model']} {card['accuracy']}")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the images, with their true digits."""
-
-    pixels: NDArray[np.uint8]  # [n, 8, 8, 1], 0..255
-    labels: NDArray[np.int64]  # [n]
-
-    @property
-    def inputs(self) -> NDArray[np.float32]:
-        """What the float model takes: pixel / 255."""
-        return np.divide(self.pixels, 255, dtype=np.float32)
+    seed, out, export = arguments.seed, arguments.out, arguments.export
+    if export is not None:
+        export.mkdir(parents=True, exist_ok=True)
+        (made,) = in_processes_of_their_own([(seed, True)])
+        (export / "digits.keras").write_bytes(made.network)
+        (export / "digits.npz").write_bytes(as_npz(seed))
+        print(f"{export}: digits.keras and digits.npz")
+        return
+    check_out(out)
+    # Twice: the card says whether a repetition gives the same bytes.
+    made, repeated = in_processes_of_their_own([(seed, False)] * 2)
+    digits = split_digits(seed)
+    int8 = accuracy(made.tflite, digits.test, engine="litert")
+    if int8.share < MIN_ACCURACY or len(made.tflite) >= MAX_SIZE_BYTES:
+        raise ModelError(f"nothing written, too inaccurate or too large: {int8}")
+    reproduced = repeated.tflite == made.tflite
+    given, answered = described(made.tflite)
+    card = describe(seed, digits, made, int8, reproduced=reproduced, given=given, answered=answered)
+    inputs = quantized(digits.test.x, given)
+    files = {
+        "digits.tflite": File("model", made.tflite),
+        "labels.txt": File("labels", lines(digits.classes)),
+        "digits.golden.npz": File("golden", golden_file("digits.tflite", made.tflite, inputs)),
+        "held-out.png": File("sample", sheet_png(digits.test)),
+        "held-out.txt": File("sample", lines(digits.test.y.tolist())),
+    }
+    write_folder(out, card, files)
+    print(f"{out}: {len(made.tflite):,} bytes, int8 {int8}")
 
 
-@dataclass(frozen=True)
-class Digits:
-    """The data set, split so that each part has every digit in proportion."""
-
-    training: Part
-    validation: Part
-    held_out: Part
-
-
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, slots=True)
+class Made:
     """What one training leaves behind."""
 
     tflite: bytes
+    network: bytes
+    """The same as a .keras file, where that was asked for."""
     best_epoch: int
-    float_correct: int  # of the held-out images
+    float_score: Score
 
 
-def split_digits(seed: int) -> Digits:
+def split_digits(seed: int) -> Data:
     """Split the data set; the same seed gives the same parts in the same shuffled order."""
-    data = load_digits()
-    pixels = np.rint(data.images * 255 / 16).astype(np.uint8)[..., np.newaxis]
-    rest, held_out = part_off(Part(pixels, data.target), HELD_OUT_IMAGES, seed)
+    rest, held_out, digest = load(seed)
     training, validation = part_off(rest, VALIDATION_IMAGES, seed)
-    return Digits(training, validation, held_out)
-
-
-def part_off(whole: Part, images: int, seed: int) -> tuple[Part, Part]:
-    """Return the rest, and so many images with every digit in proportion."""
-    rest_pixels, pixels, rest_labels, labels = train_test_split(
-        whole.pixels, whole.labels, test_size=images, stratify=whole.labels, random_state=seed
+    return Data(
+        training,
+        validation,
+        held_out,
+        classes=[str(digit) for digit in range(10)],
+        digest=digest,
+        pictures=True,
+        split=f"each digit in proportion, seed {seed}",
     )
-    return Part(rest_pixels, rest_labels), Part(pixels, labels)
 
 
-def train(seed: int) -> Trained:
-    """Train and convert, in a process of its own: seeds and threads are set for all of it."""
-    tf.keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    # One thread: the order of sums must not depend on the number of cores.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+def load(seed: int) -> tuple[Part, Part, str]:
+    """Return what is not held out, what is, and the SHA-256 of all pixels."""
+    loaded = bring("sklearn.datasets").load_digits()
+    pixels = np.rint(loaded.images * 255 / 16).astype(np.uint8)[..., np.newaxis]
+    whole = Part(np.divide(pixels, 255, dtype=np.float32), loaded.target.astype(np.int64))
+    rest, held_out = part_off(whole, HELD_OUT_IMAGES, seed)
+    return rest, held_out, hashlib.sha256(pixels.tobytes()).hexdigest()
 
+
+def pixels_of(part: Part) -> NDArray[np.uint8]:
+    """Return the pictures, [n, 8, 8, 1], 0..255."""
+    pixels: NDArray[np.uint8] = np.rint(part.x * 255).astype(np.uint8)
+    return pixels
+
+
+def as_npz(seed: int) -> bytes:
+    """Return the data as keras.datasets names it; `edge optimize` splits it as we do here."""
+    rest, held_out, _ = load(seed)
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        x_train=pixels_of(rest),
+        y_train=rest.y,
+        x_test=pixels_of(held_out),
+        y_test=held_out.y,
+    )
+    return file.getvalue()
+
+
+def in_processes_of_their_own(jobs: list[tuple[int, bool]]) -> list[Made]:
+    """Make each from its seed in a fresh process: seeds and threads are set for all of it."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return pool.starmap(make, jobs, chunksize=1)
+
+
+def make(seed: int, export: bool) -> Made:
+    """Train and convert."""
+    repeatable(seed)
+    keras = tensorflow().keras
     digits = split_digits(seed)
     network = build_network()
-    shift = tf.keras.layers.RandomTranslation(1 / SIDE, 1 / SIDE, "constant", seed=seed)
-    shifted = tf.keras.Sequential([shift, network])  # the shift acts in training only
-    batches = -(-len(digits.training.labels) // BATCH)
-    rate = tf.keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, EPOCHS * batches)
-    shifted.compile(tf.keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-    stopping = tf.keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
-    shifted.fit(
-        digits.training.inputs,
-        digits.training.labels,
-        batch_size=BATCH,
-        epochs=EPOCHS,
-        validation_data=(digits.validation.inputs, digits.validation.labels),
-        callbacks=[stopping],
-        verbose=2,
-    )
-    answers = network.predict(digits.held_out.inputs, verbose=0).argmax(axis=1)
-    return Trained(
-        tflite=convert(network, digits.training),
-        best_epoch=stopping.best_epoch + 1,
-        float_correct=int((answers == digits.held_out.labels).sum()),
+    shift = keras.layers.RandomTranslation(1 / SIDE, 1 / SIDE, "constant", seed=seed)
+    trained = train(network, digits, augment=shift)
+    answers = network.predict(digits.test.x, verbose=0).argmax(axis=1)
+    return Made(
+        tflite=to_tflite(
+            with_weights_of(network, build_network(batch=1)), "int8", digits.training.x
+        ),
+        network=as_keras_file(network) if export else b"",
+        best_epoch=trained.best_epoch,
+        float_score=Score(int((answers == digits.test.y).sum()), len(digits.test)),
     )
 
 
-def build_network(batch: int | None = None) -> Any:
+def with_weights_of(network: Any, other: Any) -> Any:
+    """Return the other network with the first one's weights."""
+    other.set_weights(network.get_weights())
+    return other
+
+
+def as_keras_file(network: Any) -> bytes:
+    """Return the network as a .keras file without code of ours."""
+    plain = with_weights_of(network, build_network(flatten=tensorflow().keras.layers.Flatten()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "digits.keras"
+        plain.save(path)
+        return path.read_bytes()
+
+
+def build_network(batch: int | None = None, flatten: Any = None) -> Any:
     """A small CNN of nothing that tflite-runtime 2.14 does not know."""
-    layers = tf.keras.layers
-    return tf.keras.Sequential(
+    layers = tensorflow().keras.layers
+    return tensorflow().keras.Sequential(
         [
             layers.Input((SIDE, SIDE, 1), batch_size=batch, name="image"),
             layers.Conv2D(16, 3, padding="same", activation="relu"),
@@ -168,101 +194,78 @@ def build_network(batch: int | None = None) -> Any:
             layers.MaxPool2D(),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.MaxPool2D(),
-            layers.Lambda(flatten),
+            flatten or layers.Lambda(in_a_row),
             layers.Dropout(0.4),
             layers.Dense(10, activation="softmax"),
         ]
     )
 
 
-def flatten(features: Any) -> Any:
+def in_a_row(features: Any) -> Any:
     """Lay a frame's features in a row: [n, 2, 2, 64] to [n, 256], for any n.
 
-    Keras's Flatten writes the converted model's batch of 1 into the graph, and such a model
-    cannot be resized; where the batch is open, it adds operators that work out the shape.
+    `to_tflite` would do this to a Flatten, too; but the layer's name is in the model's bytes.
     """
-    return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+    return tensorflow().reshape(features, [-1, math.prod(features.shape[1:])])
 
 
-def convert(network: Any, training: Part) -> bytes:
-    """Return the network as a full-integer int8 model of batch 1, which can be resized."""
-    single = build_network(batch=1)
-    single.set_weights(network.get_weights())
-
-    def samples() -> Iterator[list[NDArray[np.float32]]]:
-        # They span exactly 0..1: whence the input's scale 1/255 and zero point -128.
-        for image in training.inputs:
-            yield [image[np.newaxis]]  # [1, 8, 8, 1]
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(single)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
-
-
-def count_correct(tflite: bytes, part: Part) -> int:
-    """Run the converted model over the images with LiteRT, as a device would."""
-    interpreter = Interpreter(model_content=tflite, num_threads=1)
-    interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    (answered,) = interpreter.get_output_details()
-    if (tensor_spec(given), tensor_spec(answered)) != (INPUT, OUTPUT):
+def described(tflite: bytes) -> tuple[TensorSpec, TensorSpec]:
+    """Return what the model file says of its input and its output."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "digits.tflite"
+        path.write_bytes(tflite)
+        engine = Engine(path, choose("litert", 1), threads=1)
+    (given,), (answered,) = engine.inputs, engine.outputs
+    if (tensor(given), tensor(answered)) != (INPUT, OUTPUT):
         raise ModelError(f"converted to another input or output than promised: {given}, {answered}")
-    correct = 0
-    for pixels, label in zip(part.pixels, part.labels, strict=True):
-        quantized = (pixels.astype(np.int16) - 128).astype(np.int8)
-        interpreter.set_tensor(given["index"], quantized[np.newaxis])
-        interpreter.invoke()
-        correct += int(interpreter.get_tensor(answered["index"])[0].argmax() == label)
-    return correct
+    return given, answered
 
 
-def tensor_spec(details: dict[str, Any]) -> dict[str, Any]:
-    """What the model file says of its input or output."""
-    scale, zero_point = details["quantization"]
-    dtype = np.dtype(details["dtype"]).name
-    shape = details["shape"].tolist()
-    return {"shape": shape, "dtype": dtype, "scale": scale, "zero_point": zero_point}
+def tensor(spec: TensorSpec) -> dict[str, Any]:
+    """Return a tensor as the card has it."""
+    facts = {"shape": list(spec.shape), "dtype": spec.dtype}
+    return facts | {"scale": spec.scale, "zero_point": spec.zero_point}
 
 
-def sheet_png(pixels: NDArray[np.uint8]) -> bytes:
+def lines(values: Sequence[Any]) -> bytes:
+    """Return a text file of one value a line."""
+    return "".join(f"{value}\n" for value in values).encode()
+
+
+def sheet_png(part: Part) -> bytes:
     """Return the images as one grey PNG of full rows of tiles."""
-    rows = pixels.reshape(-1, TILES_PER_ROW, SIDE, SIDE)
+    rows = pixels_of(part).reshape(-1, TILES_PER_ROW, SIDE, SIDE)
     sheet = rows.swapaxes(1, 2).reshape(-1, TILES_PER_ROW * SIDE, 1)  # [rows * 8, 240, 1]
-    return bytes(tf.io.encode_png(sheet).numpy())
+    return bytes(tensorflow().io.encode_png(sheet).numpy())
 
 
 def describe(
-    *, seed: int, digits: Digits, trained: Trained, int8_correct: int, reproduced: bool
+    seed: int,
+    digits: Data,
+    made: Made,
+    int8: Score,
+    *,
+    reproduced: bool,
+    given: TensorSpec,
+    answered: TensorSpec,
 ) -> dict[str, Any]:
     """Return the model card."""
-    images = len(digits.held_out.labels)
+    images = len(digits.test)
     return {
         "name": "digits",
+        "version": "1.0",
         "description": "One handwritten digit, 8x8 grey, to one of ten classes: the demo's model.",
-        "model": {
-            "file": "digits.tflite",
-            "size_bytes": len(trained.tflite),
-            "sha256": hashlib.sha256(trained.tflite).hexdigest(),
-        },
-        "input": INPUT | {"meaning": "pixel / 255; quantized: pixel - 128"},
-        "output": OUTPUT | {"meaning": "softmax over the ten lines of labels.txt"},
+        "licence": "Apache-2.0 (model), CC BY 4.0 (data)",
+        "pipeline": {"decode": {"type": "classification"}},
+        "input": tensor(given) | {"meaning": "pixel / 255; quantized: pixel - 128"},
+        "output": tensor(answered) | {"meaning": "softmax over the ten lines of labels.txt"},
         "accuracy": {
             "held_out_images": images,
-            "float": round(trained.float_correct / images, 4),
-            "float_correct": trained.float_correct,
-            "int8": round(int8_correct / images, 4),
-            "int8_correct": int8_correct,
+            "float": round(made.float_score.share, 4),
+            "float_correct": made.float_score.right,
+            "int8": round(int8.share, 4),
+            "int8_correct": int8.right,
             "int8_engine": f"ai-edge-litert {version('ai-edge-litert')}",
-        },
-        "golden": {
-            "file": "digits.golden.npz",
-            "meaning": "held-out images and what the model must answer to them",
-            "command": "edge golden models/digits/digits.tflite models/digits/held-out.png "
-            "--tile 8, once the model is made",
         },
         "data": {
             "name": "Optical Recognition of Handwritten Digits, its test part of 1797 images",
@@ -270,25 +273,25 @@ def describe(
             "source": "https://doi.org/10.24432/C50P49, through sklearn.datasets.load_digits",
             "licence": "CC BY 4.0",
             "changes": "values 0..16 scaled to 0..255 and shown as tiles in held-out.png",
+            "sha256_of_pixels": digits.digest,
         },
         "split": {
-            "training": len(digits.training.labels),
-            "validation": len(digits.validation.labels),
+            "training": len(digits.training),
+            "validation": len(digits.validation),
             "held_out": images,
             "stratified": True,
             "calibration": "the training images, unshifted",
             "sheet": f"held-out.png, all {images} in {SIDE}x{SIDE} tiles, {TILES_PER_ROW} a row; "
             "their true labels in held-out.txt",
+            "golden": "those held-out images whose answers say most, and what each engine answers",
         },
         "recipe": {
             "command": f"python -m edge.workshop.digits --seed {seed}",
             "seed": seed,
-            "best_epoch": trained.best_epoch,
+            "best_epoch": made.best_epoch,
             "same_bytes_when_repeated": reproduced,
             "elsewhere": "another TensorFlow or kind of processor may give other bytes",
-            "versions": f"python {platform.python_version()}, tensorflow {tf.__version__}, "
-            f"keras {tf.keras.__version__}, scikit-learn {version('scikit-learn')}, "
-            f"numpy {np.__version__}",
+            "versions": versions(),
         },
         "limits": {
             "images": "8x8 as the data set makes them: inked pixels counted in the 4x4 blocks of "
@@ -298,17 +301,6 @@ def describe(
             "with the training: expect less on other hands",
         },
     }
-
-
-def readme(card: dict[str, Any]) -> str:
-    """Return the card as a page: the same figures, a section each."""
-    origin = "Written by the recipe, edge/workshop/digits.py, as card.yaml is."
-    lines = [f"# {card['name']}", "", card["description"], "", origin]
-    for title, section in card.items():
-        if isinstance(section, dict):
-            lines += ["", f"## {title.capitalize()}", ""]
-            lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in section.items()]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

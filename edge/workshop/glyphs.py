@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+
+from edge.workshop.digits import SIDE, split_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.workshop.textures import Colour
 
-SIDE = 8
-HELD_OUT_IMAGES = 540  # 30 % of 1797
-VALIDATION_IMAGES = 180
 MARGIN = 2  # empty pixels around a glyph: what cubic interpolation reaches for
 INKED = 0.5  # where so much of a pixel's colour is ink, it belongs to the glyph's box
 
@@ -29,45 +26,6 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are the first outside."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some of the images, with their true digits."""
-
-    pixels: NDArray[np.uint8]  # [n, 8, 8, 1], 0..255
-    labels: NDArray[np.int64]  # [n]
-
-    @property
-    def inputs(self) -> NDArray[np.float32]:
-        """What a float model takes: pixel / 255."""
-        return np.divide(self.pixels, 255, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Digits:
-    """The data set, split so that each part has every digit in proportion."""
-
-    training: Part
-    validation: Part
-    held_out: Part
-
-
-def split_digits(seed: int) -> Digits:
-    """Split the data set; the same seed gives the same parts in the same shuffled order."""
-    data = load_digits()
-    pixels = np.rint(data.images * 255 / 16).astype(np.uint8)[..., np.newaxis]
-    rest, held_out = part_off(Part(pixels, data.target), HELD_OUT_IMAGES, seed)
-    training, validation = part_off(rest, VALIDATION_IMAGES, seed)
-    return Digits(training, validation, held_out)
-
-
-def part_off(whole: Part, images: int, seed: int) -> tuple[Part, Part]:
-    """Return the rest, and so many images with every digit in proportion."""
-    rest_pixels, pixels, rest_labels, labels = train_test_split(
-        whole.pixels, whole.labels, test_size=images, stratify=whole.labels, random_state=seed
-    )
-    return Part(rest_pixels, rest_labels), Part(pixels, labels)
-
-
 @functools.cache
 def glyphs(part: PartName) -> Glyphs:
     """Return the glyphs of one part; none of them is in another part.
@@ -75,10 +33,10 @@ def glyphs(part: PartName) -> Glyphs:
     The split is that of the model `digits`, seed 0, whatever the seed of a picture is: what that
     model was trained on is never held out here, nor the other way round.
     """
-    chosen: Part = getattr(split_digits(0), part)
-    ink = chosen.inputs[..., 0]  # float32 [n, 8, 8]
-    ink = np.pad(ink, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
-    return Glyphs(ink, chosen.labels)
+    split = split_digits(0)
+    parts = {"training": split.training, "validation": split.validation, "held_out": split.test}
+    ink = np.pad(parts[part].x[..., 0], ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
+    return Glyphs(ink, parts[part].y)
 
 
 @dataclass(frozen=True)

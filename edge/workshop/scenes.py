@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.workshop.glyphs import PARTS, SIDE, Glyphs, Ink, PartName, Pose, glyphs, paint
+from edge.workshop.digits import SIDE
+from edge.workshop.glyphs import PARTS, Glyphs, Ink, PartName, Pose, glyphs, paint
 from edge.workshop.textures import Colour, colour_of, texture
 
 if TYPE_CHECKING:
@@ -157,9 +158,9 @@ class Background:
         rows = slice(None, middle) if rng.random() < 1 / 2 else slice(middle, None)
         columns = slice(None, middle) if rng.random() < 1 / 2 else slice(middle, None)
         kept[rows, columns] = glyph[rows, columns]
-        pose = _any_pose(rng, self._somewhere(rng), scale_px * rng.uniform(0.8, 1.4))
+        pose = any_pose(rng, self._somewhere(rng), scale_px * rng.uniform(0.8, 1.4))
         turned = replace(pose, angle=rng.uniform(0, 2 * math.pi))
-        paint(self.pixels, kept, turned, _any_ink(rng, self.ink_colour(rng)))
+        paint(self.pixels, kept, turned, any_ink(rng, self.ink_colour(rng)))
 
     def _line(self, rng: np.random.Generator, scale_px: float) -> None:
         """Draw a straight line across a good part of the picture: too long for a 1."""
@@ -236,8 +237,8 @@ def _lay_out(
             return [
                 _Mover(
                     glyph=int(rng.integers(len(of.ink))),
-                    ink=_any_ink(rng, background.ink_colour(rng)),
-                    rest=_any_pose(rng, path.at(0), height_px),
+                    ink=any_ink(rng, background.ink_colour(rng)),
+                    rest=any_pose(rng, path.at(0), height_px),
                     path=path,
                 )
                 for path, height_px in zip(ways.paths, ways.heights_px, strict=True)
@@ -286,7 +287,7 @@ class _Ways:
         return True
 
 
-def _any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float) -> Pose:
+def any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float) -> Pose:
     """Return a pose as a hand would write it: somewhat turned, leaning, narrow or wide."""
     return Pose(
         *centre,
@@ -297,7 +298,7 @@ def _any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float
     )
 
 
-def _any_ink(rng: np.random.Generator, colour: Colour) -> Ink:
+def any_ink(rng: np.random.Generator, colour: Colour) -> Ink:
     """Return ink of this colour: thin or thick, sharp or soft, a little transparent or not."""
     return Ink(
         colour,

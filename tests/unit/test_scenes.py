@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from edge.workshop.glyphs import MARGIN, PARTS, Ink, Pose, glyphs, paint, split_digits
+from edge.workshop.digits import split_digits
+from edge.workshop.glyphs import MARGIN, PARTS, Ink, Pose, glyphs, paint
 from edge.workshop.scenes import CONTRAST, PERIOD_S, Background, Scene
 from edge.workshop.textures import KINDS, colour_of, luminance, texture
 
@@ -114,12 +115,15 @@ def test_a_digit_beyond_the_edge_has_no_box_and_a_cut_one_the_part_that_is_seen(
 
 
 def test_no_glyph_is_in_two_parts_and_they_are_the_split_of_the_digits_model() -> None:
-    split = split_digits(0)
-    seen = [{image.tobytes() for image in getattr(split, part).pixels} for part in PARTS]
-    assert [len(getattr(split, part).labels) for part in PARTS] == [1077, 180, 540]
+    drawn = [glyphs(part) for part in PARTS]
+    seen = [{glyph.tobytes() for glyph in each.ink} for each in drawn]
+    assert [len(each.labels) for each in drawn] == [1077, 180, 540]
     for one, other in itertools.combinations(seen, 2):
         assert not one & other
-    assert (glyphs("held_out").labels == split.held_out.labels).all()
+    held_out = split_digits(0).test
+    assert (drawn[2].labels == held_out.y).all()
+    inner = slice(MARGIN, -MARGIN)
+    assert (drawn[2].ink[:, inner, inner] == held_out.x[..., 0]).all()
 
 
 def test_the_same_seed_has_another_background_in_another_part() -> None:
