@@ -1,4 +1,4 @@
-"""Handwritten digits that move over textures, drawn frame by frame: something to find, no camera."""
+"""Handwritten digits that move over textures, drawn frame by frame: something to find."""
 
 from __future__ import annotations
 
