@@ -44,4 +44,5 @@ EventName = Literal[
     "throttling_ended",
     "too_hot",
     "cooled_down",
+    "model_swapped",
 ]

@@ -24,7 +24,7 @@ UNKNOWN = -1
 # A record begins and ends with its number, counted from 1: where the two differ it was not
 # written to its end. `kind` follows the first. Little-endian, without gaps but those written as x.
 RECORD = Struct("<QB111xQ")
-FRAME = Struct("<QBBBBHBBHH4xq6q40xQ")
+FRAME = Struct("<QBBBBHBBHHB3xq6q40xQ")
 SAMPLE = Struct("<QBBB5xqqIII4x8q8xQ")
 PAUSE = Struct("<QBB6xqq88xQ")
 IS_FRAME, IS_SAMPLE, IS_PAUSE = 1, 2, 3
@@ -54,6 +54,8 @@ class Frame(NamedTuple):
     """Frames in the mailbox when it was done."""
     backlog: int
     """Records that the supervisor had not taken then."""
+    revision: int
+    """Which of the models that the pipeline has had ran it, modulo 256."""
     number: int
     captured_ns: int
     retrieved_ns: int
@@ -62,6 +64,11 @@ class Frame(NamedTuple):
     inferred_ns: int
     """Of a late frame the same as `taken_ns`, as is `decoded_ns`."""
     decoded_ns: int
+
+    @property
+    def way(self) -> tuple[int, int]:
+        """What ran it: model and rung."""
+        return self.revision, self.rung
 
     @property
     def stages_ns(self) -> dict[str, int]:

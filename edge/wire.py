@@ -38,6 +38,8 @@ class Ready(NamedTuple):
     """Whether the model runs on the accelerator of the configuration."""
     golden: dict[str, float] | None = None
     """What the golden self-test found, by the fields of `GoldenInfo`; None where there is none."""
+    revision: int = 0
+    """Which of the models that the pipeline has had; 0 is the one that it was made with."""
 
 
 class Done(NamedTuple):
@@ -67,6 +69,7 @@ class Done(NamedTuple):
     unpacking_ns: int = 0
     """How long it took to make pixels of what came from a broker; part of `capture`."""
     accelerated: bool = False
+    revision: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -91,6 +94,7 @@ class Late(NamedTuple):
     source: int = 0
     rung: int = 0
     accelerated: bool = False
+    revision: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -140,11 +144,14 @@ class Failed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The pipeline cannot change to a rung, or an accelerator, and stays where it is."""
+    """The pipeline cannot change to a rung, an accelerator or a model, and stays where it is."""
 
     rung: int
     message: str
     accelerated: bool = False
+    revision: int = 0
+    error: str = "ModelError"
+    """The name of the class in `edge.errors`."""
 
 
 class Picture(NamedTuple):
@@ -180,10 +187,11 @@ class Job(NamedTuple):
     """Digests of frames that are not to be run, once each: workers died of them."""
     careful: bool = False
     """A worker died with frames in hand: take them one by one, so that it shows of which."""
+    revision: int = 0
 
 
 class Change(NamedTuple):
-    """Supervisor to worker: go over to another rung, or an accelerator, between two frames.
+    """Supervisor to worker: go over to another rung, accelerator or model, between two frames.
 
     Answered by `Ready` when it is prepared, beside the running one, or by `Refused`.
     """
@@ -191,6 +199,7 @@ class Change(NamedTuple):
     rung: int
     options: str
     """The pipeline's options on that rung, as JSON."""
+    revision: int = 0
 
 
 class Look(NamedTuple):

@@ -390,7 +390,7 @@ class Daemon:
         written = self._device.pipelines.get(pipeline.name)
         return (
             written is not None
-            and self.steering.applied(pipeline.name, written) == pipeline.options
+            and self.steering.applied(pipeline.name, written) == pipeline.configured
             and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
             and pipeline.state != "failed"
             and pipeline.keeper.broker == self._told_of_broker(self._device, pipeline.name)

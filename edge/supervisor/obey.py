@@ -133,7 +133,7 @@ class Obey:
         wanted = with_values(written, values)
         for _, problem in ladder_problems(wanted):
             raise RequestError(f"the ladder {problem}")
-        if wanted == pipeline.options:
+        if wanted == pipeline.configured:
             return Outcome(f"{name} has these values already")
         if pipeline.state in ("ended", "stopped"):
             raise RequestError(f"{name} has ended")

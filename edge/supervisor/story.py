@@ -163,7 +163,7 @@ class _Teller:
     def of_a_miss(self, frame: Frame, why: Why) -> Story:
         facts, origin_ns = self._facts, frame.captured_ns
         row = self._row(frame, origin_ns)
-        usual_ms, usual_of = self._usual(frame.source, frame.rung)
+        usual_ms, usual_of = self._usual(frame.source, frame.way)
         before = [f for f in self._felt if f.at_ns <= frame.decoded_ns + NEAR_NS]
         near = [f.reading for f in before if f.at_ns >= origin_ns - NEAR_NS]
         clocks = [max(f.reading.clock_mhz) for f in self._felt if f.reading.clock_mhz]
@@ -222,7 +222,7 @@ class _Teller:
     def of_nothing(self, why: Why, sentence: str = "") -> Story:
         newest = list(self.frames.values())[-BEFORE - AFTER :]
         origin_ns = newest[-1].captured_ns if newest else self._facts.end_ns
-        usual = self._usual(newest[-1].source, newest[-1].rung) if newest else ({}, 0)
+        usual = self._usual(newest[-1].source, newest[-1].way) if newest else ({}, 0)
         missed = sum(is_late(frame, self._facts) for frame in self.frames.values())
         count = f"{missed} of the last {len(self.frames)} frames missed their deadline"
         rows = [self._row(frame, origin_ns) for frame in newest]
@@ -267,18 +267,18 @@ class _Teller:
         return [self._row(each, frame.captured_ns) for each in near]
 
     @cache  # noqa: B019  lives no longer than its story is told
-    def _usual(self, source: int, rung: int | None = None) -> tuple[dict[str, float], int]:
+    def _usual(
+        self, source: int, way: tuple[int, int] | None = None
+    ) -> tuple[dict[str, float], int]:
         """Return what each stage usually takes, and of how many frames that is the median.
 
-        Of forward passes of a source, on one rung where one is named, that were in time; of all
+        Of forward passes of a source, one way where one is named, that were in time; of all
         where those are few.
         """
         same = [
             frame
             for frame in self.frames.values()
-            if frame.what == flight.ANSWERED
-            and frame.source == source
-            and rung in {None, frame.rung}
+            if frame.what == flight.ANSWERED and frame.source == source and way in {None, frame.way}
         ]
         in_time = [frame for frame in same if not is_late(frame, self._facts)]
         frames = in_time if len(in_time) >= FEW else same
@@ -294,7 +294,7 @@ class _Teller:
         No more than it takes longer than the fastest did.
         """
         same = [each for each in self.frames.values() if each.source == frame.source]
-        passes = [each for each in same if each.what == flight.ANSWERED and each.rung == frame.rung]
+        passes = [each for each in same if each.what == flight.ANSWERED and each.way == frame.way]
         between = [b.captured_ns - a.captured_ns for a, b in pairwise(same)]
         if not between or not passes:
             return 0.0
@@ -331,7 +331,7 @@ class _Teller:
             max(min(p.ended_ns, ended_ns) - max(p.began_ns, begun_ns), 0) for p in pauses
         )
         waited_ns = met.waited_ns if met else None
-        usual_ms, _ = self._usual(frame.source, frame.rung)
+        usual_ms, _ = self._usual(frame.source, frame.way)
         over_ms = round(_ms(frame.total_ns) - sum(usual_ms.values()), 3)
         return Row(
             frame=frame.number,

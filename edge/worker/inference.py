@@ -69,7 +69,9 @@ class InferenceSide:
             for slot in slots:
                 slot.runner = self.recorder.inferring(slot, taken_ns)
                 waited = (slot.captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
-                late = Late(slot.frame, *waited, slot.source, slot.way.rung, slot.way.accelerated)
+                way = slot.way
+                at = (slot.source, way.rung, way.accelerated, way.revision)
+                late = Late(slot.frame, *waited, *at)
                 self._tell(late)
                 self.recorder.done(late, slot.captor, slot.runner, self._mailbox.waiting)
                 self._mailbox.recycle(slot)
@@ -158,6 +160,7 @@ class InferenceSide:
                 slot.grabbed.asked,
                 slot.unpacking_ns if slot.grabbed.asked is not None else 0,
                 way.accelerated,
+                way.revision,
             )
             self._tell(done)
             if slot.picture is not None:

@@ -98,11 +98,11 @@ class Mailbox:
 
     def blank(self, way: Prepared) -> Slot:
         """Return a slot to write, for a thread that has a source."""
-        with self._lock:
-            slot = self._free.pop() if self._free else None
-        if slot is None or slot.way is not way:
-            slot = Slot(way.preprocess.buffer(), way)
-        return slot
+        with self._lock:  # one that is made for another way would keep that way's engine
+            self._free = [slot for slot in self._free if slot.way is way]
+            if self._free:
+                return self._free.pop()
+        return Slot(way.preprocess.buffer(), way)
 
     def offer(self, slot: Slot) -> bool:
         """Offer a written slot; True when the engine was idle: it is now the caller's to run.

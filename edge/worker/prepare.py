@@ -72,6 +72,11 @@ class Prepared:
         return self.ready.accelerated
 
     @property
+    def revision(self) -> int:
+        """Which of the models that the pipeline has had."""
+        return self.ready.revision
+
+    @property
     def every(self) -> int:
         """Only every n-th frame is run."""
         return self.options.every
@@ -97,12 +102,13 @@ def prepare(
     pipeline: str = "",
     tuning: Tuning | str | None = None,
     rung: int = 0,
+    revision: int = 0,
     others: Iterable[Prepared] = (),
 ) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
 
     `tuning` is what `find_tuning` returned for the pipeline of this name. An engine that one
-    of the `others` has loaded is not loaded again.
+    of the `others` has loaded is not loaded again; they are of the same revision.
 
     Raises ModelError, EngineError, AcceleratorError, DecodeError, CacheError or ConfigError, each
     saying what does not fit; GoldenError where the model gives other answers than it must.
@@ -162,6 +168,7 @@ def prepare(
         batch=options.batch.max_size if batches is not None else 1,
         accelerated=options.accelerated,
         golden=loaded.golden,
+        revision=revision,
     )
     prepared = Prepared(
         options,
@@ -182,7 +189,7 @@ def prepare(
 
 
 def _same_engine(one: Pipeline, other: Pipeline) -> bool:
-    """Whether two rungs differ in nothing that an engine is loaded and tried for."""
+    """Whether two rungs of a model differ in nothing that an engine is loaded and tried for."""
     return (one.model, one.decode, one.batch) == (other.model, other.decode, other.batch)
 
 

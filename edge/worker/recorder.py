@@ -113,6 +113,7 @@ class Recorder:
             runner,
             waiting,
             len(self._backlog),
+            record.revision & 0xFF,
             *way,
             number + 1,
         )

@@ -1,4 +1,4 @@
-"""Goes over to another rung of the ladder, or to an accelerator, beside what runs."""
+"""Goes over to another rung, to an accelerator or to another model, beside what runs."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from edge.wire import Refused
 from edge.worker.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from edge.wire import Change, Job
     from edge.worker.line import Line
     from edge.worker.loop import Loop
     from edge.worker.prepare import Prepared
 
 
-def prepare_for(
-    job: Job, options: Pipeline, *, rung: int, others: Iterable[Prepared] = ()
-) -> Prepared:
-    """Prepare one rung of a job's pipeline, with the tuning of its device. Raises as `prepare`."""
-    tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
-    return prepare(options, pipeline=job.pipeline, tuning=tuning, rung=rung, others=others)
-
-
 class Rungs:
-    """Knows the rungs that were prepared, and changes to the one that was asked for last.
+    """Prepares what a pipeline runs, and changes to what was asked for last.
 
-    What was prepared stays: the way back up is at once.
+    What was prepared stays: the way back up is at once. Of another model than the present one
+    nothing stays.
     """
 
-    def __init__(self, job: Job, prepared: Prepared, loop: Loop, line: Line) -> None:
+    def __init__(self, job: Job, line: Line) -> None:
+        """Prepare what the job begins with. Raises as `prepare`."""
         self._job = job
-        self._loop = loop
         self._line = line
-        self._prepared = {(prepared.rung, prepared.accelerated): prepared}
+        self._tuning = find_tuning(job.device, job.pipeline) if job.device is not None else None
+        self._prepared: dict[tuple[int, int, bool], Prepared] = {}
+        options = Pipeline.model_validate_json(job.options)
+        self.first = self._prepare(job.revision, job.rung, options)
+        """What the job begins with; gone once the loop has it, lest it stay for ever."""
         self._wanted: Change | None = None
         self._lock = threading.Lock()
         self._busy = False
+
+    def serve(self, loop: Loop) -> None:
+        """Change what this loop runs."""
+        self._loop = loop
+        del self.first
 
     def change(self, wanted: Change) -> None:
         """Begin to go over; returns at once."""
@@ -59,21 +59,33 @@ class Rungs:
                 if wanted is None:
                     self._busy = False
                     return
+            options = Pipeline.model_validate_json(wanted.options)
             try:
-                way = self._prepare(wanted)
+                way = self._prepare(wanted.revision, wanted.rung, options)
             except EdgeError as error:
-                accelerated = Pipeline.model_validate_json(wanted.options).accelerated
-                self._line.tell(Refused(wanted.rung, str(error), accelerated))
+                at = (wanted.rung, str(error), options.accelerated, wanted.revision)
+                self._line.tell(Refused(*at, type(error).__name__))
                 continue
             self._loop.inference.recorder.watch_engine()  # the engine may have new threads
             self._line.tell(way.ready)
             self._loop.change(way)
+            self._let_go_of_all_but(wanted.revision)
 
-    def _prepare(self, wanted: Change) -> Prepared:
-        options = Pipeline.model_validate_json(wanted.options)
-        key = wanted.rung, options.accelerated
+    def _prepare(self, revision: int, rung: int, options: Pipeline) -> Prepared:
+        key = revision, rung, options.accelerated
         if key not in self._prepared:
-            self._prepared[key] = prepare_for(
-                self._job, options, rung=wanted.rung, others=self._prepared.values()
+            self._prepared[key] = prepare(
+                options,
+                pipeline=self._job.pipeline,
+                tuning=self._tuning,
+                rung=rung,
+                revision=revision,
+                # A file may have been replaced since: what was read of it then tells nothing now.
+                others=[each for each in self._prepared.values() if each.revision == revision],
             )
         return self._prepared[key]
+
+    def _let_go_of_all_but(self, revision: int) -> None:
+        """Forget other models; the last frames that run on one take it with them."""
+        for key in [key for key in self._prepared if key[0] != revision]:
+            del self._prepared[key]

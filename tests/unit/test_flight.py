@@ -71,10 +71,10 @@ def test_an_empty_ring_holds_nothing() -> None:
 def test_a_frame_is_read_as_it_was_told() -> None:
     shared = ring()
     recorder = Recorder(shared, backlog="two")
-    told = done(7, source=2, batch=4, rung=1)
+    told = done(7, source=2, batch=4, rung=1, revision=258)
     recorder.done(told, captor=1, runner=3, waiting=1)
     (frame,) = flight.read(shared).frames
-    assert frame == (flight.ANSWERED, 2, 1, 4, 1, 3, 1, 3, *told[:7])
+    assert frame == (flight.ANSWERED, 2, 1, 4, 1, 3, 1, 3, 2, *told[:7])
     assert frame.stages_ns == told.stages_ns
     assert frame.total_ns == 500
 

@@ -45,7 +45,7 @@ def frame(number: int, *, inference_ms: float = 12, source: int = 0, **fields: A
     at = number * PERIOD
     inferred = at + 3 * MS + round(inference_ms * MS)
     way = (at, at + MS, at + 2 * MS, at + 3 * MS, inferred, inferred + MS)
-    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, number, *way)
+    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, 0, number, *way)
     return whole._replace(**fields)
 
 
@@ -123,7 +123,7 @@ def test_a_forward_pass_of_another_source_is_blamed_for_the_wait() -> None:
     waited = (at, at + MS, at + 2 * MS, at + 25 * MS, at + 37 * MS, at + 38 * MS)
     other = frame(20, source=1)._replace(taken_ns=at + 2 * MS, inferred_ns=at + 25 * MS)
     frames = [each for each in recording().frames if each.number != 20]
-    late = Frame(flight.ANSWERED, 0, 0, 1, 0, 0, 0, 0, 20, *waited)
+    late = Frame(flight.ANSWERED, 0, 0, 1, 0, 0, 0, 0, 0, 20, *waited)
     told = story(recording(frames=[*frames, other, late]))
     assert told.causes == ["queue"]
     assert "the model was busy 23 ms with video" in told.sentence
