@@ -84,7 +84,8 @@ class Result(Message):
     rung_name: str
     """`full` for rung 0."""
     predictions: list[dict[str, Any]]
-    """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
+    """Best first; `classification` gives {label, index, score}, `centroids` {label, index, score,
+    x, y, x_px, y_px, cells}, `raw` {output, shape, values}."""
     truth: str | None
     """The true label, where the source knows it."""
     cached: Cached | None

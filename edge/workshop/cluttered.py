@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.config.model import Model
+from edge.scenery.glyphs import paint
+from edge.scenery.scenes import Background, any_ink, any_pose, as_taken
 from edge.workshop.data import Input, read_data
 from edge.workshop.evaluate import score
 from edge.workshop.framework import tensorflow
-from edge.workshop.glyphs import PARTS, PartName, glyphs, paint
-from edge.workshop.scenes import Background, any_ink, any_pose, as_taken
+from edge.workshop.glyphs import PARTS, PartName, glyphs
 from edge.workshop.seeded import repeatable
 from edge.workshop.training import train
 
