@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edge.cli.progress import Steps
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
+CALIBRATION_SAMPLES = 300
+LONGEST_S = 3600
 BESIDE_THE_MODEL = frozenset({"help", "json"})
 """Options that say nothing of what is made."""
 
@@ -46,8 +50,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--std", type=_numbers, metavar="X[,X,X]")
 
 
-def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "Input":
-    """Return how samples become an input of this shape, without its batch."""
+def input_of(
+    args: argparse.Namespace,
+    model: Path,
+    shape: tuple[int, ...],
+    told: "Mapping[str, Any] | None" = None,
+) -> "Input":
+    """Return how samples become an input of this shape, without its batch.
+
+    What a model's own card has `told` of it counts, not the options.
+    """
     from pydantic import ValidationError
 
     from edge.config.model import Model
@@ -57,15 +69,23 @@ def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "
         raise ConfigError(f"--seed must be from 0 to {LARGEST_SEED}")
     given = {name: getattr(args, name) for name in ("resize", "interpolation", "mean", "std")}
     try:
-        return Input(shape, Model.model_validate({"path": model, **given}))
+        return Input(shape, Model.model_validate({"path": model, **given, **(told or {})}))
     except ValidationError as error:
         raise ConfigError(f"--mean, --std: {error.errors()[0]['msg']}") from error
 
 
 def data_of(
-    args: argparse.Namespace, form: "Input", on_step: "Steps", *, labelled: bool = True
+    args: argparse.Namespace,
+    form: "Input",
+    on_step: "Steps",
+    *,
+    labelled: bool = True,
+    labels: "Sequence[str] | None" = None,
 ) -> "Data":
-    """Read `--data`; unless it must be `labelled`, labels may lack."""
+    """Read `--data`; unless it must be `labelled`, labels may lack.
+
+    Classes are in the order of `labels`, where they are given, else of `--labels`.
+    """
     from edge.config.labels import read_labels
     from edge.sources.images import find_files
     from edge.workshop.data import read_data
@@ -78,7 +98,7 @@ def data_of(
         args.data,
         form,
         seed=args.seed,
-        labels=read_labels(args.labels),
+        labels=read_labels(args.labels) if labels is None else labels,
         labelled=labelled,
         on_sample=on_step("reading the data", files),
     )
@@ -103,6 +123,33 @@ def add_out_options(parser: argparse.ArgumentParser) -> None:
         "--licence", default="not stated", metavar="TEXT", help="of the model and its data"
     )
     parser.set_defaults(parser=parser)
+
+
+def add_training_options(parser: argparse.ArgumentParser, *, epochs: int) -> None:
+    """Add what training, calibrating and measuring take."""
+    parser.add_argument(
+        "--epochs", type=int, default=epochs, metavar="N", help="(default %(default)s)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=CALIBRATION_SAMPLES,
+        metavar="N",
+        help="samples of the training part to calibrate int8 on, at most (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, metavar="N", help="time each model (default 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object: the card")
+
+
+def check_training_options(args: argparse.Namespace) -> None:
+    """Raise ConfigError where one of these will not do."""
+    for option, value in (("--epochs", args.epochs), ("--samples", args.samples)):
+        if value < 1:
+            raise ConfigError(f"{option} must be at least 1, not {value}")
+    if not 0 < args.seconds <= LONGEST_S:
+        raise ConfigError(f"--seconds must be more than 0 and at most {LONGEST_S}")
 
 
 def card_head(args: argparse.Namespace, description: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def outputs_of(
             path = Path(folder) / "model.tflite"
             path.write_bytes(model)
             return outputs_of(path, x, engine=engine, on_sample=on_sample)
-    with quiet():
+    with quiet():  # LiteRT says which delegate it made
         running = Engine(model, choose(engine, 1), threads=1)
     (spec,) = running.inputs
     if spec.shape[1:] != x.shape[1:] or spec.shape[:1] != (1,):

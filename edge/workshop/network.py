@@ -20,10 +20,7 @@ def load_network(path: Path) -> Any:
     Raises ConfigError where there is no such file, ModelError where it cannot be read, where it
     holds Python code (a Lambda: Keras's safe mode refuses it) or takes more than one input.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: there is no such file")
-    if path.is_dir() or path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: is no Keras network; name a .keras file")
+    check_network_file(path)
     keras = tensorflow().keras
     try:
         with quiet():
@@ -38,6 +35,19 @@ def load_network(path: Path) -> Any:
     if None in shape[1:]:
         raise ModelError(f"{path}: its input {list(shape)} is of open size: give it a fixed one")
     return network
+
+
+def check_network_file(path: Path) -> None:
+    """Raise ConfigError where it cannot be a Keras network, before anything heavy is loaded."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such file")
+    if path.suffix == ".tflite":
+        raise ConfigError(
+            f"{path}: is a converted model, which cannot be trained: name the .keras file that it "
+            "was made from"
+        )
+    if path.is_dir() or path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: is no Keras network; name a .keras file")
 
 
 def _cause(said: str) -> str:
