@@ -64,7 +64,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="samples of the training part to calibrate on, at most (default %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=5.0, metavar="N", help="time each model (default 5)"
+        "--seconds",
+        type=float,
+        default=5.0,
+        metavar="N",
+        help="time each model so long (default 5; 0: not)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object: the card")
     parser.set_defaults(run=run)
@@ -126,8 +130,8 @@ def _check(settings: "Settings") -> None:
 
     if settings.samples < 1:
         raise ConfigError("--samples must be at least 1")
-    if not 0 < settings.seconds <= LONGEST_S:
-        raise ConfigError(f"--seconds must be more than 0 and at most {LONGEST_S}")
+    if not 0 <= settings.seconds <= LONGEST_S:
+        raise ConfigError(f"--seconds must be from 0 to {LONGEST_S}")
     end_of(settings.mode, "input", settings.input_type)
     end_of(settings.mode, "output", settings.output_type)
 
@@ -150,6 +154,8 @@ def _files(name: str, made: "Quantized", data: "Data") -> "dict[str, File]":
 
 def show(card: dict[str, Any], out: Path, name: str) -> None:
     """Print the card's figures for a person."""
+    from edge.lab.table import ms
+
     sizes, latency = card["size_bytes"], card["latency"]
     smaller = sizes["float"] / sizes["quantized"]
     print(f"{out}: {name}.tflite, {card['quantization']['mode']}, and its card")
@@ -163,10 +169,11 @@ def show(card: dict[str, Any], out: Path, name: str) -> None:
     for error in card["output_error"]:
         rms, largest = error["rms_error_percent"], error["largest_error"]
         print(f"output error:   {rms} % RMS, {largest:g} at most")
-    times = [latency[which] for which in ("float", "quantized")]
-    p50s = " -> ".join(_ms(each["p50_ms"]) for each in times)
-    print(f"latency, P50:   {p50s} ms{_ratio(latency)}, {latency['engine']}")
-    print(f"latency, P99:   {' -> '.join(_ms(each['p99_ms']) for each in times)} ms")
+    if isinstance(latency, dict):
+        times = [latency[which] for which in ("float", "quantized")]
+        p50s, p99s = (" -> ".join(ms(each[key]) for each in times) for key in ("p50_ms", "p99_ms"))
+        print(f"latency, P50:   {p50s} ms{_ratio(latency)}, {latency['engine']}")
+        print(f"latency, P99:   {p99s} ms")
     print("lost most:      " + _layers(card["worst_layers"]))
     print("left in float:  " + _left(card["left_in_float"]))
     for engine, told in card["runs_on"].items():
@@ -181,12 +188,6 @@ def _ends(tensors: list[dict[str, Any]]) -> str:
 
 def _score(score: dict[str, Any]) -> str:
     return f"{score['right'] / score['of']:.2%} ({score['right']:,} of {score['of']:,})"
-
-
-def _ms(value: float | None) -> str:
-    from edge.lab.table import ms
-
-    return ms(value)
 
 
 def _ratio(latency: dict[str, Any]) -> str:
