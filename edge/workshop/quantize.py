@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError, ModelError
 from edge.lab.machine import this_machine
-from edge.tensors import TensorSpec
 from edge.workshop import evaluate
 from edge.workshop.convert import CALIBRATED, Mode, TensorType
 from edge.workshop.layers import LayerError, layer_errors, left_in_float
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from edge.workshop.evaluate import Score
     from edge.workshop.float_model import FloatModel
 
-CALIBRATION_SAMPLES = 300
 WORST_LAYERS = 5
 
 
@@ -43,7 +40,7 @@ class Settings:
     input_type: TensorType | None = None
     output_type: TensorType | None = None
     per_channel: bool = True
-    samples: int = CALIBRATION_SAMPLES
+    samples: int
     """At most so many of the training part calibrate."""
     seconds: float = 5.0
     """Each model is timed so long; 0: not at all."""
@@ -74,18 +71,6 @@ class Quantized:
     def classifies(self) -> bool:
         """Whether its output was read as classes."""
         return self.agreement is not None
-
-    @property
-    def input_spec(self) -> TensorSpec:
-        """Its input, as an engine has it."""
-        (given,) = self.summary.inputs
-        scale, zero_point = (*given.scales, 0.0)[0], (*given.zero_points, 0)[0]
-        return TensorSpec(given.name, given.shape, given.dtype, scale, zero_point)
-
-    @property
-    def outputs(self) -> int:
-        """How many values its first output has for a sample."""
-        return math.prod(self.summary.outputs[0].shape)
 
 
 def quantize(
@@ -186,7 +171,7 @@ def _output_error(before: NDArray[Any], after: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def card_of(made: Quantized, model: FloatModel, data: Data, settings: Settings) -> dict[str, Any]:
+def card_of(made: Quantized, model: FloatModel, settings: Settings) -> dict[str, Any]:
     """Return what a card says of it, and `--json` prints: figures by topic."""
     card: dict[str, Any] = {
         "source": {"file": model.path.name, "kind": model.kind, "sha256": model.sha256},
@@ -215,7 +200,6 @@ def card_of(made: Quantized, model: FloatModel, data: Data, settings: Settings) 
     card["left_in_float"] = made.left_in_float or "nothing"
     card["latency"] = _latency(*made.costs) if made.costs is not None else "not measured"
     card["runs_on"] = made.runs_on
-    card["data"] = data.card
     return card
 
 

@@ -150,7 +150,7 @@ def test_the_card_tells_the_truth_about_the_model(start: Path, made: Made) -> No
     assert told == {"share": round(right / 540, 4), "right": right, "of": 540}
 
     of_float = engine(start / "net.tflite")
-    before = [of_float.run(np.float32(image[np.newaxis] / 255))[0] for image in images]
+    before = [of_float.run((image[np.newaxis] / 255).astype(np.float32))[0] for image in images]
     same = sum(int(one.argmax()) == other for one, other in zip(before, answers, strict=True))
     assert card["agreement"]["top_1_same_as_float"]["right"] == same
     assert 0 < card["output_error"][0]["rms_error_percent"] < 20
