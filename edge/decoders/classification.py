@@ -53,6 +53,11 @@ class ClassificationOptions(DecoderOptions):
             )
         return Classification(self, outputs[0], labels)
 
+    def agrees(self, ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> bool:
+        """Whether both find the same class the best, or both find none."""
+        best = [found[0]["label"] if found else None for found in (ours, theirs)]
+        return bool(best[0] == best[1])
+
 
 class Classification:
     """Finds the best classes among the quantized scores and dequantizes only those."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from edge.decoders.base import Decoder, DecoderOptions, Prediction
+from edge.decoders.base import Decoder, DecoderOptions, Prediction, alike
 from edge.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class RawOptions(DecoderOptions):
     def make(self, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> Decoder:  # noqa: ARG002
         """Return the decoder for a model with these outputs."""
         return Raw(self, outputs)
+
+    def agrees(self, ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> bool:
+        """Whether all outputs are alike; what they are called is the models' own affair."""
+        return alike(*([[p["shape"], p["values"]] for p in both] for both in (ours, theirs)))
 
 
 class Raw:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.sources.base import ModelInput
     from edge.worker.cache import Hit
     from edge.worker.prepare import Prepared
     from edge.worker.schedule import Next, Schedule
@@ -60,6 +61,10 @@ class Slot:
     """A copy of the frame, where somebody asked for one."""
     asked: Any = None
     """What the cache knows the tensor by."""
+    shadow: int = -1
+    """Revision of the model in shadow that is to answer the frame as well; -1 where none is."""
+    pixels: NDArray[Any] | ModelInput | None = None
+    """A copy of the frame for it, where it takes another input."""
 
 
 class Mailbox:

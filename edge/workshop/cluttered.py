@@ -8,6 +8,7 @@ held-out pictures are made of glyphs that are in no other picture.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.cli.progress import progress
 from edge.config.model import Model
 from edge.scenery.glyphs import paint
 from edge.scenery.scenes import Background, any_ink, any_pose, as_taken
@@ -27,7 +27,7 @@ from edge.workshop.seeded import repeatable
 from edge.workshop.training import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +39,7 @@ DIGIT_PX = (18.0, 28.0)
 OFF_CENTRE_PX = 4.0
 DISTRACTOR_PX = 14.0
 BLUR, GRAIN = 1.0, 10.0  # at the most: sigma in pixels, and in steps of 255
+BATCH = 64
 STREAM = 2  # of random numbers: a scene of the same seed draws from others
 
 
@@ -53,7 +54,7 @@ class Extent:
 
 
 FULL = Extent(training=10_500, held_out=2_000, epochs=20)
-SHORT = Extent(training=700, held_out=200, epochs=2)
+SHORT = Extent(training=1_400, held_out=200, epochs=4)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_data(made / "cluttered.npz", extent, arguments.seed)
         teacher, right = trained_teacher(made / "cluttered.npz", extent, arguments.seed)
         student = build_student()
-        teacher.save(made / "teacher.keras")
+        plain = build_teacher()  # without the optimizer's state, twice the size of the weights
+        plain.set_weights(teacher.get_weights())
+        plain.save(made / "teacher.keras")
         student.save(made / "student.keras")
         for file in sorted(made.iterdir()):
             file.replace(folder / file.name)
@@ -82,9 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def pictures(
-    part: PartName, count: int, seed: int, on_picture: Callable[[], None] = lambda: None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def pictures(part: PartName, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw so many pictures of one part's glyphs, all digits alike often.
 
     Returns RGB [n, 32, 32, 3] and the digits [n]. Each picture has random numbers of its own, so
@@ -103,7 +104,6 @@ def pictures(
         paint(drawn.pixels, of.ink[rng.choice(having[digit])], pose, ink)
         blur, grain = rng.uniform(0, BLUR), rng.uniform(0, GRAIN)
         x[number] = as_taken(rng, drawn.pixels, blur=blur, grain=grain)[..., ::-1]  # BGR to RGB
-        on_picture()
     return x, y
 
 
@@ -114,10 +114,9 @@ def write_data(path: Path, extent: Extent, seed: int) -> None:
     the held-out ones. Which of the training pictures validate, `read_data` draws by its seed.
     """
     validating = extent.training // 7  # 180 of 1257 glyphs
-    with progress("drawing pictures", extent.training + extent.held_out) as advance:
-        x, y = pictures("training", extent.training - validating, seed, advance)
-        more_x, more_y = pictures("validation", validating, seed, advance)
-        x_test, y_test = pictures("held_out", extent.held_out, seed, advance)
+    x, y = pictures("training", extent.training - validating, seed)
+    more_x, more_y = pictures("validation", validating, seed)
+    x_test, y_test = pictures("held_out", extent.held_out, seed)
     np.savez_compressed(
         path,
         x_train=np.concatenate([x, more_x]),
@@ -133,8 +132,14 @@ def trained_teacher(data: Path, extent: Extent, seed: int) -> tuple[Any, Score]:
     form = Input((SIDE, SIDE, 3), Model.model_validate({"path": "teacher.keras"}))
     read = read_data(data, form, seed=seed)
     teacher = build_teacher()
-    with progress("training the teacher", extent.epochs) as advance:
-        train(teacher, read, epochs=extent.epochs, batch=64, on_epoch=advance)
+    epochs = itertools.count(1)
+    train(
+        teacher,
+        read,
+        epochs=extent.epochs,
+        batch=BATCH,
+        on_epoch=lambda: print(f"the teacher: epoch {next(epochs)} of {extent.epochs}"),
+    )
     return teacher, score(teacher.predict(read.test.x, verbose=0), read.test)
 
 
@@ -182,7 +187,7 @@ def _normalized(filters: int, strides: int = 1) -> list[Any]:
     layers = tensorflow().keras.layers
     return [
         layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False),
-        layers.BatchNormalization(),
+        layers.BatchNormalization(momentum=0.9),
         layers.ReLU(),
     ]
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config.pipeline import Pipeline
+from edge.decoders.base import alike
 from edge.decoders.classification import ClassificationOptions
 from edge.decoders.raw import RawOptions
 from edge.errors import DecodeError
@@ -310,3 +311,69 @@ def test_a_real_anomaly_model_is_shown_raw(testdata: Path) -> None:
     assert prediction["shape"] == [1, 640]
     expected = (outputs[0].ravel().astype(float) - spec.zero_point) * spec.scale
     np.testing.assert_allclose(prediction["values"], expected, atol=1e-9)
+
+
+# Whether two models agree.
+
+
+def found(*labels: str, score: float = 0.9) -> list[Prediction]:
+    return [{"label": label, "index": 1, "score": score} for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        (found("cat"), found("cat", score=0.4), True),
+        (found("cat", "dog"), found("cat"), True),  # the others are not what is acted on
+        (found("cat"), found("dog"), False),
+        (found("cat"), [], False),
+        ([], [], True),
+    ],
+)
+def test_classifications_agree_where_the_best_label_is_the_same(
+    ours: list[Prediction], theirs: list[Prediction], agree: bool
+) -> None:
+    options = ClassificationOptions(type="classification")
+    assert options.agrees(ours, theirs) is options.agrees(theirs, ours) is agree
+
+
+def output(*values: float | None, name: str = "out", shape: tuple[int, ...] = ()) -> Prediction:
+    return {"output": name, "shape": list(shape or (1, len(values))), "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        ([output(1.0, 100.0)], [output(4.0, 97.0, name="other")], True),  # 5 % of the largest
+        ([output(1.0, 100.0)], [output(7.0, 100.0)], False),
+        ([output(0.0, 0.0)], [output(0.0, 0.0)], True),
+        ([output(0.001)], [output(0.002)], False),
+        ([output(1.0, None)], [output(1.0, None)], True),
+        ([output(1.0, None)], [output(1.0, 1.0)], False),
+        ([output(1.0, 1.0)], [output(1.0, 1.0, shape=(2, 1))], False),
+        ([output(1.0)], [output(1.0), output(1.0)], False),
+        ([output(3, 4)], [output(3, 5)], False),  # whole numbers are counts, or names
+    ],
+)
+def test_raw_outputs_agree_where_their_numbers_are_alike(
+    ours: list[Prediction], theirs: list[Prediction], agree: bool
+) -> None:
+    options = RawOptions(type="raw")
+    assert options.agrees(ours, theirs) is options.agrees(theirs, ours) is agree
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"label": "cat", "score": 0.90}, {"label": "cat", "score": 0.87}, True),
+        ({"label": "cat", "score": 0.90}, {"label": "cat", "score": 0.80}, False),
+        ({"label": "cat", "box": [0.1, 0.5]}, {"label": "cat", "box": [0.11, 0.51]}, True),
+        ({"label": "cat", "box": [0.1, 0.5]}, {"label": "cat", "box": [0.2, 0.5]}, False),
+        ({"label": "cat"}, {"label": "cat", "score": 0.9}, False),
+        ({"index": 3}, {"index": 4}, False),
+    ],
+)
+def test_what_other_decoders_say_agrees_field_by_field(
+    one: Prediction, other: Prediction, same: bool
+) -> None:
+    assert alike([one], [other]) is alike([other], [one]) is same
