@@ -136,13 +136,13 @@ def make(seed: int, extent: Extent) -> Made:
     network = build_network()
     fit(network, drawn, seed, extent.epochs)
     validation = list(pictures("validation", extent.validation, seed, kinds=SEEN_KINDS))
-    answers = network.predict(as_inputs([each.tensor for each in validation]), verbose=0)
+    answers = answered(network, validation)
     tallies = {tried: found_in(answers, validation, tried) for tried in THRESHOLDS}
     threshold = max(THRESHOLDS, key=lambda tried: tallies[tried].f1)
-    float_tallies = {}
-    for name, some in held_out(seed, extent).items():
-        answers = network.predict(as_inputs([each.tensor for each in some]), verbose=0)
-        float_tallies[name] = found_in(answers, some, threshold)
+    float_tallies = {
+        name: found_in(answered(network, some), some, threshold)
+        for name, some in held_out(seed, extent).items()
+    }
     calibration = spanning(as_inputs(drawn.pixels[:CALIBRATION]), (0, 1))
     tflite = to_tflite(network, "int8", calibration)
     return Made(tflite, network.count_params(), threshold, float_tallies)
@@ -164,9 +164,16 @@ class Cells:
         return cls(np.stack(pixels), np.stack(classes), np.stack(weights))
 
 
-def as_inputs(pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
+def as_inputs(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what the float network takes: RGB pixel / 255, [n, 96, 96, 3]."""
-    return np.divide(np.stack(pixels), 255, dtype=np.float32)
+    return np.divide(pixels, 255, dtype=np.float32)
+
+
+def answered(network: Any, drawn: Sequence[Picture]) -> NDArray[np.float32]:
+    """Return the float network's answers, [n, 12, 12, 11]."""
+    inputs = as_inputs(np.stack([picture.tensor for picture in drawn]))
+    answers: NDArray[np.float32] = network.predict(inputs, verbose=0)
+    return answers
 
 
 def found_in(answers: NDArray[np.float32], drawn: Sequence[Picture], threshold: float) -> Tally:
