@@ -31,7 +31,6 @@ RESIZE = "letterbox"
 SIZES = ((96, 96), (96, 96), (96, 72), (72, 96), (96, 54), (192, 144), (320, 240))
 """Width and height of the frames, each as often as it stands here."""
 MOST_DIGITS = 4
-DIGIT_SHARE = (20 / SIDE, 34 / SIDE)  # of the frame's longer side
 OBJECT = 0.25  # of a digit's height: cells with their middle so near to the digit's are its own
 NOBODYS = 0.45  # cells with their middle up to here may say what they like
 OBJECT_WEIGHT = 1.5  # of such a cell in the loss; the background's is 1
@@ -71,13 +70,11 @@ def pictures(part: PartName, count: int, seed: int, *, kinds: Sequence[str]) -> 
     for number in range(count):
         rng = np.random.default_rng([seed, PARTS.index(part), len(kinds), number])
         width, height = SIZES[rng.integers(len(SIZES))]
-        longer = max(width, height)
-        scene = Scene(
+        scene = Scene.with_room(
             int(rng.integers(2**31)),
             (width, height),
             int(rng.integers(0, MOST_DIGITS + 1)),
             glyphs=glyphs(part),
-            digit_px=(DIGIT_SHARE[0] * longer, DIGIT_SHARE[1] * longer),
             kinds=kinds,
         )
         frame = scene.frame(float(rng.uniform(0, PERIOD_S)))
@@ -88,7 +85,7 @@ def pictures(part: PartName, count: int, seed: int, *, kinds: Sequence[str]) -> 
                 int(label),
                 float(left + right) / 2 / width,
                 float(top + bottom) / 2 / height,
-                float(max(right - left, bottom - top)) * SIDE / longer,
+                float(max(right - left, bottom - top)) * SIDE / max(width, height),
             )
             for (left, top, right, bottom), label in zip(frame.boxes, frame.labels, strict=True)
         ]
