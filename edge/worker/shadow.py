@@ -116,7 +116,8 @@ class Shadow:
             ready_ns = time.monotonic_ns()
             outputs = way.engine.run(tensor)
             inference_ns = time.monotonic_ns() - ready_ns
-            agreed = slot.way.options.decode.agrees(predictions, way.decode(outputs, geometry))
+            found = way.decode(outputs, geometry)
+            agreed = slot.way.options.decode.agrees(predictions, found)
             self._costs.take(1, time.monotonic_ns() - began_ns)
         except Exception as error:  # noqa: BLE001  whatever it is, the pipeline has its result
             kind = "" if isinstance(error, EdgeError) else f"{type(error).__name__}: "

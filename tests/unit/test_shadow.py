@@ -138,7 +138,7 @@ def test_what_is_the_models_input_already_is_kept_as_well(
 
 
 def test_whatever_it_raises_is_told_and_no_more(digits: Prepared) -> None:
-    def fail(_outputs: Any, _geometry: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise ZeroDivisionError("as a decoder may")
 
     party = Party(dataclasses.replace(digits, decode=fail))
