@@ -45,6 +45,7 @@ EventName = Literal[
     "too_hot",
     "cooled_down",
     "model_swapped",
+    "shadow_lost",
     "update_fetching",
     "update_verified",
     "update_tried",

@@ -32,6 +32,7 @@ RIGHT_SKIPS = {
     "no libusb for the Edge TPU's runtime: sudo apt install libusb-1.0-0": (
         ctypes.util.find_library("usb-1.0") is None
     ),
+    "minisign is not installed: sudo apt install minisign": not shutil.which("minisign"),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 

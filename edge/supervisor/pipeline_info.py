@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.commands import Reached
-from edge.messages import CacheFigures, EngineInfo, GoldenInfo, Metrics, ModelInfo, PipelineInfo
+from edge.info_parts import EngineInfo, GoldenInfo, ModelInfo
+from edge.messages import CacheFigures, Metrics, PipelineInfo
 from edge.supervisor import clock
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
@@ -135,6 +136,7 @@ def metrics(
         rung_name=pipeline.rungs.names[pipeline.rungs.rung],
         ladder=pipeline.rungs.figures(),
         accelerator=pipeline.acceleration.figures(),
+        shadow=pipeline.shadowed,
         rss_bytes=rss_bytes(pid) if pid is not None else None,
         supervisor_rss_bytes=rss_bytes("self") or 0,
         temperature_c=pipeline.sensors.temperature_c,
