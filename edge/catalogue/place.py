@@ -57,7 +57,8 @@ def put_in_place(made: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-        _exchange(made, folder)
+        with _locked(folder):  # lest somebody take the old one for a place to work in
+            _exchange(made, folder)
     _sync(folder.parent)
 
 
@@ -66,6 +67,7 @@ def _exchange(made: Path, folder: Path) -> None:
     names = (os.fsencode(made), os.fsencode(folder))
     if renameat2 is None or renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
         aside = made.with_name(f"{made.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         made.rename(folder)
         made = aside
@@ -81,26 +83,31 @@ def workplace(folder: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     path = folder.with_name(f".{folder.name}.fetching")
     while True:
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _lock(descriptor, waiting)
+        with _locked(path, waiting) as descriptor:
             if not _is_at(descriptor, path):
                 continue  # the other one was done with it
-            yield path
+            try:
+                yield path
+            finally:
+                if _is_at(descriptor, path):
+                    with suppress(OSError):
+                        path.rmdir()  # where nothing came
             return
-        finally:
-            if _is_at(descriptor, path):
-                with suppress(OSError):
-                    path.rmdir()  # where nothing came
-            os.close(descriptor)
 
 
-def _lock(descriptor: int, waiting: Callable[[], None]) -> None:
+@contextmanager
+def _locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Yield the descriptor of a folder that is ours alone, as long as all ask for it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
