@@ -6,16 +6,16 @@ import ctypes
 import fcntl
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.catalogue.card import CARD, SIGNATURE, read_card
 from edge.errors import CardError
+from edge.state import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
@@ -50,8 +50,9 @@ def put_in_place(made: Path, folder: Path) -> None:
     The two names are exchanged, so that there is one whole folder at every moment, where the file
     system can do that. Raises OSError.
     """
-    for path in (*made.iterdir(), made):
+    for path in made.iterdir():
         _sync(path)
+    sync_folder(made)
     try:
         made.rename(folder)  # also over an empty one
     except OSError:
@@ -59,7 +60,7 @@ def put_in_place(made: Path, folder: Path) -> None:
             raise
         with _locked(folder):  # lest somebody take the old one for a place to work in
             _exchange(made, folder)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def _exchange(made: Path, folder: Path) -> None:
@@ -115,22 +116,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def write_in_one_stroke(path: Path, content: bytes) -> None:
-    """Write a file to last a power cut: all of it is there, or what was before. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

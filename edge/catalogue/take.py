@@ -27,10 +27,11 @@ from edge.catalogue.card import (
 )
 from edge.catalogue.fetch import enough_room, fetch, fetch_bytes, part_names
 from edge.catalogue.keys import PublicKey
-from edge.catalogue.place import check_replaceable, put_in_place, workplace, write_in_one_stroke
+from edge.catalogue.place import check_replaceable, put_in_place, workplace
 from edge.catalogue.signed import fetch_signature
 from edge.catalogue.urls import ANYWHERE, Access, joined
 from edge.errors import CardError, EdgeError, FetchError
+from edge.state import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ def _is_there(told: Told, folder: Path) -> bool:
     except CardError:
         return False
     if told.signature is not None and (told.verified or not (folder / SIGNATURE).exists()):
-        write_in_one_stroke(folder / SIGNATURE, told.signature)
+        write_durably(folder / SIGNATURE, told.signature, mode=0o644)
     return True
 
 
