@@ -14,8 +14,8 @@ import numpy as np
 from edge.config.model import Model
 from edge.scenery.scenes import PERIOD_S, Scene
 from edge.tensors import TensorSpec
-from edge.workshop.glyphs import PARTS, PartName, glyphs
 from edge.worker.preprocess import Preprocessor
+from edge.workshop.glyphs import PARTS, PartName, glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -157,9 +157,9 @@ class Tally:
                 for digit in left
                 if digit.label == label
             ]
-            away, digit = min(near, default=(np.inf, None))
-            if away <= 1 and digit is not None:
-                left.remove(digit)
+            away, nearest = min(near, key=lambda pair: pair[0], default=(np.inf, None))
+            if away <= 1 and nearest is not None:
+                left.remove(nearest)
                 self.right[label] += 1
 
     @property

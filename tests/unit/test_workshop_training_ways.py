@@ -145,7 +145,7 @@ def test_a_student_learns_what_only_the_teacher_knows() -> None:
     teacher = network()
     train_alone(teacher, data, epochs=20)
     wrong = Data(
-        Part(data.training.x, (data.training.y + 1) % 3), *[data.test] * 2, [], "", True, ""
+        Part(data.training.x, (data.training.y + 1) % 3), data.test, data.test, [], "", True, ""
     )
     student = network(filters=4)
     train_by(teacher, student, wrong, temperature=2.0, alpha=0.0, epochs=20)
