@@ -117,6 +117,8 @@ class Beat(NamedTuple):
     """Frames passed over because a rung runs only every n-th."""
     busy_since_ns: int
     """When the forward pass under way began; 0 when there is none."""
+    unshadowed: int = 0
+    """Frames chosen for the model in shadow, since it began, for which there was no time."""
 
 
 class Note(NamedTuple):
@@ -152,6 +154,23 @@ class Refused(NamedTuple):
     revision: int = 0
     error: str = "ModelError"
     """The name of the class in `edge.errors`."""
+
+
+class Shadowed(NamedTuple):
+    """A frame that has its result was answered by the model in shadow as well."""
+
+    revision: int
+    """Of the model in shadow."""
+    frame: int
+    source: int
+    agreed: bool | None
+    """Whether both said the same; None where the model in shadow failed."""
+    served_ns: int
+    """The forward pass of the model that serves."""
+    inference_ns: int
+    """The forward pass of the model in shadow; 0 where it did not come to its end."""
+    failure: str
+    """In words; empty where there is none."""
 
 
 class Picture(NamedTuple):
@@ -202,6 +221,20 @@ class Change(NamedTuple):
     revision: int = 0
 
 
+class Accompany(NamedTuple):
+    """Supervisor to worker: run another model in shadow, in the place of any other.
+
+    Answered like `Change`.
+    """
+
+    rung: int
+    options: str
+    """The pipeline's options with that model, on that rung, as JSON."""
+    revision: int
+    share: float
+    """Of the frames, 0 to 1; 0 ends it, and is not answered."""
+
+
 class Look(NamedTuple):
     """Supervisor to worker: send a picture of the next frame that is answered."""
 
@@ -227,10 +260,12 @@ Record = (
     | Began
     | Failed
     | Refused
+    | Shadowed
     | Picture
     | Ended
     | Job
     | Change
+    | Accompany
     | Look
     | Accepted
     | Stop

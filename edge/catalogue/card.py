@@ -51,6 +51,7 @@ def _file_name(name: str) -> str:
 
 
 Line = Annotated[str, Field(max_length=1000), AfterValidator(printable)]
+Version = Annotated[str, Field(max_length=32), AfterValidator(printable)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 FileName = Annotated[str, AfterValidator(_file_name)]
@@ -72,7 +73,7 @@ class CardFile(BaseModel):
         try:
             return cls(role=role, size_bytes=size_bytes, sha256=sha256)
         except ValidationError as error:
-            raise CardError(_problems(error, str(path))) from error
+            raise CardError(problems_in_lines(error, str(path))) from error
 
 
 class PipelinePart(BaseModel):
@@ -102,7 +103,7 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: ModelName
-    version: Annotated[str, Field(max_length=32), AfterValidator(printable)]
+    version: Version
     description: Line
     licence: Line
     files: dict[FileName, CardFile] = Field(min_length=1, max_length=MAX_FILES)
@@ -124,6 +125,11 @@ class Card(BaseModel):
     def model(self) -> str:
         """The name of the model file."""
         return next(name for name, file in self.files.items() if file.role == "model")
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files together, without the card."""
+        return sum(file.size_bytes for file in self.files.values())
 
     def file_of(self, role: Role) -> str | None:
         """Return the name of the first file with this role, None where there is none."""
@@ -149,7 +155,7 @@ def parse_card(content: bytes, name: str = CARD) -> Card:
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        raise CardError(_problems(error, name)) from error
+        raise CardError(problems_in_lines(error, name)) from error
 
 
 def read_card(folder: Path) -> Card:
@@ -165,6 +171,11 @@ def read_card_bytes(folder: Path, name: str = CARD) -> bytes:
     if len(content) > MAX_CARD_BYTES:
         raise CardError(f"{path}: is larger than {MAX_CARD_BYTES >> 10} KiB, and no more is read")
     return content
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the digest by which catalogues know a card."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_files(card: Card, folder: Path) -> None:
@@ -228,8 +239,8 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _problems(error: ValidationError, name: str) -> str:
-    """Return what is wrong, one problem a line."""
+def problems_in_lines(error: ValidationError, name: str) -> str:
+    """Return what is wrong with the file `name`, one problem a line."""
     lines = []
     for details in error.errors(include_url=False, include_context=False):
         place = ".".join(str(step) for step in details["loc"] if step != "[key]")

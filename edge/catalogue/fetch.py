@@ -33,7 +33,7 @@ def fetch_bytes(url: str, *, max_bytes: int, access: Access = ANYWHERE) -> bytes
         with opened(url, access) as body:
             if (body.total_bytes or 0) > max_bytes:
                 raise _too_large(url, max_bytes)
-            for chunk in body.chunks(access.stall_s):
+            for chunk in body.chunks():
                 content += chunk
                 if len(content) > max_bytes:
                     raise _too_large(url, max_bytes)
@@ -133,7 +133,7 @@ class _Part:
                         f"{url}: has {body.total_bytes:,} bytes, not {self._size_bytes:,}"
                     )
                 self._remember(body.validator)
-                for chunk in body.chunks(access.stall_s):
+                for chunk in body.chunks():
                     if self.at + len(chunk) > self._size_bytes:
                         self.discard()
                         raise FetchError(f"{url}: has more than {self._size_bytes:,} bytes")

@@ -7,7 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from edge.messages import AcceleratorFigures, AcceleratorInfo
+from edge.info_parts import AcceleratorInfo
+from edge.messages import AcceleratorFigures
 from edge.supervisor.log import log
 from edge.supervisor.probing import probe
 from edge.wire import Failed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edge.config.pipeline import Pipeline
     from edge.supervisor.rungs import Rungs
-    from edge.wire import Change, Look, Record
+    from edge.wire import Accompany, Change, Look, Record
 
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 HEALTHY_S = 10.0  # a worker that lived so long is restarted at once again
@@ -80,7 +80,7 @@ class Keeper:
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wanted.set()
-        self._over = asyncio.Event()
+        self._over, self._reaped = asyncio.Event(), asyncio.Event()
         self._silent_ticks = 0
         self._busy_since_ns = 0
         self._stuck_limit_s = STUCK_LIMIT_S
@@ -199,6 +199,7 @@ class Keeper:
             await asyncio.wait_for(self._over.wait(), STOP_LIMIT_S)
         except asyncio.TimeoutError:
             worker.kill()
+        await self._reaped.wait()  # who begins again at once must not be taken for its death
 
     def next_is(self, rungs: Rungs) -> None:
         """Start the next worker where these rungs are now."""
@@ -206,8 +207,8 @@ class Keeper:
         if rungs.ready is not None:
             self._stuck_limit_s = _stuck_limit_s(rungs.ready)
 
-    def ask(self, wish: Change | Look) -> bool:
-        """Ask the worker for another rung, or a picture; False when there is none to ask."""
+    def ask(self, wish: Change | Accompany | Look) -> bool:
+        """Ask the worker for another rung or model, or a picture; False when there is none."""
         if self._worker is None or not self.ready:
             return False
         try:
@@ -247,6 +248,7 @@ class Keeper:
             careful=self._in_hand.careful,
         )
         self._worker, self.ring = worker, worker.ring
+        self._reaped.clear()
         loop.add_reader(worker.wire.socket, self._read_wire, worker)
         loop.add_reader(worker.output, self._read_output, worker.output)
         watch = loop.create_task(self._watch(worker))
@@ -262,6 +264,7 @@ class Keeper:
             loop.remove_reader(worker.output)
             self._worker = None
             worker.close()
+            self._reaped.set()
 
     def _read_wire(self, worker: WorkerProcess) -> None:
         """Take in all the worker has sent; its end of the wire closes when it dies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.config.ladder import ladder_problems, pipeline_on_each_rung
@@ -13,19 +14,20 @@ from edge.supervisor.acceleration import Acceleration
 from edge.supervisor.keeper import start_limit_s
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.trial import error_of
-from edge.wire import Change, Done, Failed, Refused
+from edge.wire import Change, Done, Failed, Ready, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.config.pipeline import Pipeline
     from edge.supervisor.pipeline import SupervisedPipeline
-    from edge.wire import Late, Ready
+    from edge.wire import Late
 
 BELONGS_TO_THE_MODEL = ("model", "decode", "cache", "ladder", "every", "rehearse", "publish")
 """What of a pipeline's options a swap may change; for all else the pipeline begins anew."""
 SETTLE_LIMIT_S = 30.0  # for a change of rung, or to an accelerator, that is under way
 LOOK_EVERY_S = 0.05
+MOST_PAST = 16  # models whose last frame may still be under way: an idle source holds one back
 NO_FRAME_LIMIT_S = 10.0  # a source that gives none holds up no swap
 LOST = ("mailbox", "deadline", "source")
 
@@ -53,21 +55,30 @@ class Models:
         self._revisions = itertools.count()
         self.options = options
         """The pipeline's, with the model that it has now."""
-        self.rungs = self._before = self.stand(options)
+        self.rungs = self.stand(options)
+        self._past: deque[Rungs] = deque(maxlen=MOST_PAST)
         self._change: _Change | None = None
-        self._claimed = False
+        self.changing = False
+        """Whether another is on its way."""
         self._chores: list[asyncio.Task[None]] = []
 
-    def stand(self, options: Pipeline, *, like: Rungs | None = None) -> Rungs:
-        """Return the rungs of a model, at the place where those of the present one are."""
+    def stand(
+        self, options: Pipeline, *, like: Rungs | None = None, beside: Rungs | None = None
+    ) -> Rungs:
+        """Return the rungs of a model, at the place where those of the present one are.
+
+        Where it runs in shadow already, its rungs there are given by `beside`: the worker knows it
+        by their revision.
+        """
         pipeline = self._pipeline
+        known = beside or like
         acceleration = Acceleration(
             pipeline_on_each_rung(options),
             tell=pipeline.tell,
             leave=pipeline.close_window,
             take_back=pipeline.take_accelerator_back,
             give_up=pipeline.keeper.kill,
-            before=None if like is None else like.acceleration,
+            before=None if known is None else known.acceleration,
         )
         return Rungs(
             options,
@@ -76,13 +87,33 @@ class Models:
             tell=pipeline.tell,
             acceleration=acceleration,
             sensors=pipeline.sensors.sensors,
-            revision=next(self._revisions),
+            revision=next(self._revisions) if beside is None else beside.revision,
             before=like,
         )
 
     def rungs_of(self, record: Done | Late) -> Rungs:
         """Return the rungs that a frame was run on: it may have been under way in a swap."""
-        return self.rungs if record.revision == self.rungs.revision else self._before
+        if record.revision == self.rungs.revision:
+            return self.rungs
+        return next(each for each in self._past if each.revision == record.revision)
+
+    def answered(self, record: Ready | Refused) -> None:
+        """Take in that the worker is ready for something it was asked for, or refuses it."""
+        shadowing, present = self._pipeline.shadowing, self.rungs
+        if self._change is not None and record.revision == self._change.rungs.revision:
+            self._change_answered(self._change, record)
+        elif shadowing.owns(record):
+            shadowing.answered(record)
+        elif record.revision != present.revision:
+            return  # nobody wants it any more
+        elif isinstance(record, Ready):
+            present.prepared(record)
+            present.acceleration.ready(record)
+            self._pipeline.began(record)
+        elif record.accelerated and present.acceleration.on_cpu:
+            present.acceleration.refused(record.message)
+        else:
+            present.refused(record)
 
     def starting(self) -> None:
         """Ask with which model to start a worker. Raises ConfigError where it cannot be had."""
@@ -94,9 +125,11 @@ class Models:
     def _adopt(self, options: Pipeline, rungs: Rungs) -> None:
         """Go on with another model, from the record in hand on."""
         self._pipeline.close_window()
-        self.options, self._before, self.rungs = options, self.rungs, rungs
-        rungs.take_over(self._before)
+        before, self.options, self.rungs = self.rungs, options, rungs
+        self._past.appendleft(before)
+        rungs.take_over(before)
         self.look_after()
+        self._pipeline.shadowing.model_changed()
         self._pipeline.on_another_way()
 
     def look_after(self) -> None:
@@ -122,9 +155,8 @@ class Models:
         """
         pipeline = self._pipeline
         refuse_unfit(self.options, candidate)
-        if self._claimed:
-            raise EdgeError(f"{pipeline.name} changes its model already")
-        self._claimed = True
+        pipeline.refuse_change()
+        self.changing = True
         try:
             change = self._ask(candidate, await self._proven(candidate))
         except BaseException:
@@ -151,7 +183,9 @@ class Models:
             if time.monotonic() > end_s:
                 raise EdgeError(f"{self._pipeline.name} has been changing its rung for too long")
             await asyncio.sleep(LOOK_EVERY_S)
-        rungs = self.stand(candidate, like=present)
+        rungs = self.stand(
+            candidate, like=present, beside=self._pipeline.shadowing.rungs_of(candidate)
+        )
         if failed := await rungs.acceleration.prove():
             raise error_of(failed)
         return rungs
@@ -175,14 +209,8 @@ class Models:
             self._make(change)
             self._succeed(change)
 
-    def owns(self, record: Ready | Refused) -> bool:
-        """Whether a record is about the model that is on its way in."""
-        return self._change is not None and record.revision == self._change.rungs.revision
-
-    def answered(self, record: Ready | Refused) -> None:
+    def _change_answered(self, change: _Change, record: Ready | Refused) -> None:
         """Take in that the new model is prepared and runs from the next frame on, or never will."""
-        change = self._change
-        assert change is not None  # noqa: S101  it owns the record
         if isinstance(record, Refused):
             self._end(error_of(Failed(record.error, record.message)))
             return
@@ -252,7 +280,7 @@ class Models:
             change.outcome.exception()  # it is told even where nobody awaits it any longer
 
     def _over(self) -> None:
-        self._claimed = False
+        self.changing = False
         self.rungs.held = False
 
 

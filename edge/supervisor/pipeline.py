@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
 from edge.latency.figures import Figures
 from edge.spool.message import Outgoing
 from edge.supervisor.black_box import BlackBox
@@ -19,14 +19,15 @@ from edge.supervisor.models import Models
 from edge.supervisor.pipeline_info import facts, loaded, metrics
 from edge.supervisor.requests import why_no_answer
 from edge.supervisor.results import result_of
+from edge.supervisor.shadowing import Shadowing
 from edge.supervisor.source import SupervisedSource
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused, Shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.config.pipeline import Pipeline
-    from edge.messages import Metrics, Result
+    from edge.messages import Metrics, Result, ShadowFigures
     from edge.supervisor.acceleration import Acceleration
     from edge.supervisor.black_box import Archive
     from edge.supervisor.model_watch import ModelWatch
@@ -93,6 +94,8 @@ class SupervisedPipeline:
         self.watch = watch or NobodyWatches()
         self.models = Models(self, options)
         self.swap = self.models.swap
+        self.shadowing = Shadowing(self)
+        self.shadow, self.end_shadow = self.shadowing.begin, self.shadowing.end
         self.looking = Looking(self.keeper.ask)
         if paused:
             self.keeper.hold()
@@ -113,6 +116,16 @@ class SupervisedPipeline:
         return self.models.rungs
 
     @property
+    def shadowed(self) -> ShadowFigures | None:
+        """How a model does that runs in shadow; None where none does."""
+        return self.shadowing.figures
+
+    def refuse_change(self) -> None:
+        """Raise EdgeError while its worker prepares another model."""
+        if self.models.changing or self.shadowing.preparing:
+            raise EdgeError(f"{self.name} prepares another model already")
+
+    @property
     def acceleration(self) -> Acceleration:
         """The accelerator of that model, and whether it has it."""
         return self.models.rungs.acceleration
@@ -128,6 +141,7 @@ class SupervisedPipeline:
         self.models.look_after()
         await self.keeper.run()
         self.models.close()
+        self.shadowing.worker_gone("the pipeline ends", may_return=True)
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
@@ -138,6 +152,7 @@ class SupervisedPipeline:
         if self.keeper.ended or self.state == "paused":
             return
         self.models.fail("the pipeline was paused")
+        self.shadowing.worker_gone("the pipeline was paused", may_return=True)
         self.rungs.pause()
         for source in self.sources:
             source.pause()
@@ -179,23 +194,15 @@ class SupervisedPipeline:
             for source, (replaced, lost, skipped) in zip(self.sources, counts, strict=True):
                 source.take_counts(replaced=replaced, lost=lost, skipped=skipped)
             self.models.beat()
+            self.shadowing.beat(record)
         elif isinstance(record, Note):
             self._note(record)
-        elif isinstance(record, (Ready, Refused)) and self.models.owns(record):
+        elif isinstance(record, (Ready, Refused)):
             self.models.answered(record)
-        elif isinstance(record, Ready):
-            self.rungs.prepared(record)
-            self.acceleration.ready(record)
-            if self.state != "running":
-                self._started(record)
-                self.watch.ready(record)
+        elif isinstance(record, Shadowed):
+            self.shadowing.heard(record)
         elif isinstance(record, Picture):
             self.looking.came(record)
-        elif isinstance(record, Refused):
-            if record.accelerated and self.acceleration.on_cpu:
-                self.acceleration.refused(record.message)
-            else:
-                self.rungs.refused(record)
         elif isinstance(record, Failed) and not self.acceleration.spares(record):
             self.state = "failed"
             self.tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
@@ -205,7 +212,10 @@ class SupervisedPipeline:
             self.state = "ended"
             self.tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
 
-    def _started(self, ready: Ready) -> None:
+    def began(self, ready: Ready) -> None:
+        """Take in that the worker serves its model; it says so of each rung and accelerator."""
+        if self.state == "running":
+            return
         self.state = "running"
         self.tell(
             "model_loaded",
@@ -217,6 +227,8 @@ class SupervisedPipeline:
             away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)
             self._died_ns = None
             self.tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
+        self.watch.ready(ready)
+        self.shadowing.worker_ready()
         self.outlet.changed()
 
     def _result(self, done: Done, source: SupervisedSource) -> None:
@@ -332,6 +344,8 @@ class SupervisedPipeline:
         self._died_ns = self._died_ns or time.monotonic_ns()
         for source in self.sources:
             source.worker_died()
+        if self.state == "failed" or self.keeper.failure is not None:
+            self.shadowing.worker_gone("the worker ended")
         if self.state == "failed":
             return  # it has said itself why
         self.state = "starting"
@@ -339,6 +353,7 @@ class SupervisedPipeline:
             return  # the accelerator did
         self.black_box.worker_died(how)
         self.watch.died(how)
+        self.shadowing.worker_gone(f"the worker ended: {how}")
         when = f"in {pause_s:g} s" if pause_s else "now"
         self.tell(
             "worker_died",

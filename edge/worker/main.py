@@ -21,7 +21,7 @@ from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
 from edge.identity import client_id
 from edge.sources.base import Surroundings
-from edge.wire import Accepted, Change, Ended, Failed, Job, Look, Note, Stop, Wire
+from edge.wire import Accepted, Accompany, Change, Ended, Failed, Job, Look, Note, Stop, Wire
 from edge.worker.cpu import take_place
 from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
@@ -121,7 +121,7 @@ def _run(job: Job, options: Pipeline, rungs: Rungs, line: Line) -> None:
                 if isinstance(record, Stop):
                     told_to_stop.set()
                     loop.stop()
-                elif isinstance(record, Change):
+                elif isinstance(record, (Change, Accompany)):
                     rungs.change(record)
                 elif isinstance(record, Look):
                     loop.inference.lens.ask(record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge.config.pipeline import Pipeline
 from edge.engines.tuning import find_tuning
 from edge.errors import EdgeError
-from edge.wire import Refused
+from edge.wire import Accompany, Note, Refused
 from edge.worker.prepare import prepare
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Rungs:
     """Prepares what a pipeline runs, and changes to what was asked for last.
 
-    What was prepared stays: the way back up is at once. Of another model than the present one
-    nothing stays.
+    What was prepared stays: the way back up is at once. Of models that neither serve nor run in
+    shadow nothing stays.
     """
 
     def __init__(self, job: Job, line: Line) -> None:
@@ -34,7 +34,8 @@ class Rungs:
         options = Pipeline.model_validate_json(job.options)
         self.first = self._prepare(job.revision, job.rung, options)
         """What the job begins with; gone once the loop has it, lest it stay for ever."""
-        self._wanted: Change | None = None
+        self._revision = job.revision
+        self._wanted: dict[type[Change | Accompany], Change | Accompany] = {}
         self._lock = threading.Lock()
         self._busy = False
 
@@ -43,10 +44,12 @@ class Rungs:
         self._loop = loop
         del self.first
 
-    def change(self, wanted: Change) -> None:
-        """Begin to go over; returns at once."""
+    def change(self, wanted: Change | Accompany) -> None:
+        """Begin to go over, or to run a model in shadow; returns at once."""
+        if isinstance(wanted, Accompany) and not wanted.share:
+            self._loop.inference.shadow.end()  # at once, whatever is being prepared
         with self._lock:
-            self._wanted = wanted
+            self._wanted[type(wanted)] = wanted
             if self._busy:
                 return
             self._busy = True
@@ -55,21 +58,39 @@ class Rungs:
     def _go_over(self) -> None:
         while True:
             with self._lock:
-                wanted, self._wanted = self._wanted, None
-                if wanted is None:
+                if not self._wanted:
                     self._busy = False
                     return
-            options = Pipeline.model_validate_json(wanted.options)
-            try:
-                way = self._prepare(wanted.revision, wanted.rung, options)
-            except EdgeError as error:
-                at = (wanted.rung, str(error), options.accelerated, wanted.revision)
-                self._line.tell(Refused(*at, type(error).__name__))
-                continue
-            self._loop.inference.recorder.watch_engine()  # the engine may have new threads
-            self._line.tell(way.ready)
-            self._loop.change(way)
-            self._let_go_of_all_but(wanted.revision)
+                _, wanted = self._wanted.popitem()
+            if isinstance(wanted, Accompany) and not wanted.share:
+                self._loop.inference.shadow.end()
+            else:
+                self._try(wanted)
+            self._let_go()
+
+    def _try(self, wanted: Change | Accompany) -> None:
+        """Prepare what is wanted and go over to it, or tell why not."""
+        options = Pipeline.model_validate_json(wanted.options)
+        shadow = self._loop.inference.shadow
+        known = len(self._prepared)
+        try:
+            way = self._prepare(wanted.revision, wanted.rung, options)
+            if isinstance(wanted, Accompany):
+                shadow.begin(way, wanted.share)
+        except EdgeError as error:
+            at = (wanted.rung, str(error), options.accelerated, wanted.revision)
+            self._line.tell(Refused(*at, type(error).__name__))
+            return
+        self._loop.inference.recorder.watch_engine()  # the engine may have new threads
+        self._line.tell(way.ready)
+        for sentence in way.refusals if len(self._prepared) > known else ():
+            self._line.tell(Note("not_permitted", sentence, {}))
+        if isinstance(wanted, Accompany):
+            return
+        if wanted.revision != self._revision:  # in the shadow of which there is nothing
+            shadow.end()
+            self._revision = wanted.revision
+        self._loop.change(way)
 
     def _prepare(self, revision: int, rung: int, options: Pipeline) -> Prepared:
         key = revision, rung, options.accelerated
@@ -85,7 +106,9 @@ class Rungs:
             )
         return self._prepared[key]
 
-    def _let_go_of_all_but(self, revision: int) -> None:
-        """Forget other models; the last frames that run on one take it with them."""
-        for key in [key for key in self._prepared if key[0] != revision]:
+    def _let_go(self) -> None:
+        """Forget the models of which none is at work; the last frames on one take it with them."""
+        beside = self._loop.inference.shadow.way
+        kept = {self._revision} if beside is None else {self._revision, beside.revision}
+        for key in [key for key in self._prepared if key[0] not in kept]:
             del self._prepared[key]

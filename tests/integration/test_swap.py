@@ -3,88 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from digit_models import DIGITS, LIVE, OWN, SHEET, Watch, digest_of, models_of, options, other_build
 from hosted import Hosted, hosted
 
 from edge.config.pipeline import Pipeline
 from edge.errors import ConfigError, DecodeError, EdgeError, ModelError
-from edge.supervisor.model_watch import NobodyWatches
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-
-    from edge.messages import Result
-    from edge.wire import Ready
-
-DIGITS = Path(__file__).parents[2] / "models/digits"
-SHEET = {"type": "images", "path": DIGITS / "held-out.png", "tile": 8}
-LIVE = {**SHEET, "fps": 60, "loop": True}
-TELLING_BYTE = 25_000  # among the weights
+    from pathlib import Path
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """Another build of the digits: one bit of one weight is turned over."""
-    data = bytearray((DIGITS / "digits.tflite").read_bytes())
-    data[TELLING_BYTE] ^= 0x40
-    path = tmp_path / "other.tflite"
-    path.write_bytes(data)
-    return path
-
-
-def options(
-    source: dict[str, Any], model: Path = DIGITS / "digits.tflite", **fields: Any
-) -> Pipeline:
-    sources = fields if "sources" in fields else {"source": source, **fields}
-    return Pipeline.model_validate({"model": {"path": model}, "deadline_ms": 10_000, **sources})
-
-
-def digest_of(model: Path) -> str:
-    return sha256(model.read_bytes()).hexdigest()
-
-
-OWN = digest_of(DIGITS / "digits.tflite")
+    return other_build(tmp_path)
 
 
 def run(trial: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(trial, 100))
-
-
-def models_of(results: list[Result]) -> list[str]:
-    """Return which models answered, in their order, each once for every stretch of frames."""
-    return [digest for digest, _ in itertools.groupby(r.model_digest for r in results)]
-
-
-class Watch(NobodyWatches):
-    """Keeps what it is told."""
-
-    def __init__(self, *starts: Pipeline | None) -> None:
-        self.starts = list(starts)
-        self.heard: list[str] = []
-        self.frames = 0
-
-    def starting(self) -> Pipeline | None:
-        return self.starts.pop(0) if self.starts else None
-
-    def ready(self, ready: Ready) -> None:
-        self.heard.append(f"ready {ready.digest}")
-
-    def died(self, how: str) -> None:
-        self.heard.append(f"died {how}")
-
-    def failed(self, message: str) -> None:
-        self.heard.append(f"failed {message}")
-
-    def judged(self, missed: bool) -> None:
-        assert not missed
-        self.frames += 1
 
 
 def test_under_a_live_source_every_frame_is_accounted_for(other: Path) -> None:
@@ -195,7 +136,7 @@ def test_a_worker_killed_meanwhile_is_followed_by_one_with_the_old_model(other: 
         watch = Watch()
         async with hosted(options(LIVE), watch) as host:
             swapping = await stopped_while_swapping(host, options(LIVE, other))
-            with pytest.raises(EdgeError, match="changes its model already"):
+            with pytest.raises(EdgeError, match="cam prepares another model already"):
                 await host.pipeline.swap(options(LIVE, other))
             os.kill(host.worker, signal.SIGKILL)
             with pytest.raises(EdgeError, match=r"stays with its model, not other.tflite: the wor"):

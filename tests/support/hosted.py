@@ -68,7 +68,7 @@ class Hosted:
             cast("Outlet", self.ear),
             sequence=itertools.count(),
             broker=None,
-            archive=Archive(Recorder()),
+            archive=Archive(Recorder(min_interval_s=1)),
             overrides={},
             watch=watch,
             **{"max_frames": None, **more},
