@@ -22,23 +22,30 @@ if TYPE_CHECKING:
 KEYWORDS = ("yes", "no", "on", "off", "stop", "go", "left", "right")
 LABELS = ("silence", "unknown", *KEYWORDS)
 SILENCE, UNKNOWN = 0, 1
-OTHERS = (
-    "up down zero one two three four five six seven eight nine ten house light lift let gone goat "
-    "dog stock step top ride rice in an own John often cough yet guess less yesterday cat bird tree "
-    "happy wow bed learn follow forward backward hello please music volume kitchen water window "
-    "table garden morning evening open close start run play pause next song call mother father "
-    "number phone office coffee later never always maybe after before under over red green blue "
-    "white black money paper doctor school river mountain question answer computer system machine "
-    "little big really about because"
-).split()
-HELD_OUT_OTHERS = (
-    "apple banana chair summer winter train street people seven letter network nobody nothing rest "
-    "wrong rough most lot bone law nice road golf stuff shop loft height honest alone though"
-).split()
+OTHERS = """
+    up down zero one two three four five six seven eight nine ten house light lift let gone
+    goat dog stock step top ride rice in an own John often cough yet guess less yesterday
+    cat bird tree happy wow bed learn follow forward backward hello please music volume
+    kitchen water window table garden morning evening open close start run play pause next
+    song call mother father number phone office coffee later never always maybe after before
+    under over red green blue white black money paper doctor school river mountain question
+    answer computer system machine little big really about because
+""".split()  # noqa: SIM905 - words, as they are read
+HELD_OUT_OTHERS = """
+    apple banana chair summer winter train street people seven letter network nobody nothing
+    rest wrong rough most lot bone law nice road golf stuff shop loft height honest alone
+    though
+""".split()  # noqa: SIM905 - words, as they are read
 # Of these are made words that do not exist, many of them near a keyword.
-ONSETS = "y n r l g st sp b d f h k m p s t w v sh sl fl gr th".split()
-NUCLEI = "a e i o u ee ai oa igh ow aw".split()
-CODAS = "p b t d k g f s n m ft st ts l ff ss sh nd ck pt".split()
+ONSETS = """
+    y n r l g st sp b d f h k m p s t w v sh sl fl gr th
+""".split()  # noqa: SIM905 - words, as they are read
+NUCLEI = """
+    a e i o u ee ai oa igh ow aw
+""".split()  # noqa: SIM905 - words, as they are read
+CODAS = """
+    p b t d k g f s n m ft st ts l ff ss sh nd ck pt
+""".split()  # noqa: SIM905 - words, as they are read
 
 SILENT_SHARE = 12  # of so many scenes one more has no word
 CHUNK = 100  # utterances that one process takes at a time
@@ -151,41 +158,46 @@ def listen(
     ]
     rng = np.random.default_rng(seed)
     jobs = [
-        (
-            [*seed, start],
-            [label(utterance.word) for utterance in said[start : start + CHUNK]],
-            sounds[start : start + CHUNK],
-            [others[i] for i in rng.permutation(len(others))[:50]],
-            scenes,
-            quiet,
+        _Job(
+            seed=[*seed, start],
+            labels=[label(utterance.word) for utterance in said[start : start + CHUNK]],
+            sounds=list(sounds[start : start + CHUNK]),
+            others=[others[i] for i in rng.permutation(len(others))[:50]],
+            scenes=scenes,
+            quiet=quiet,
         )
         for start in range(0, len(said), CHUNK)
     ]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        parts = pool.starmap(_listen, jobs, chunksize=1)
+        parts = pool.map(_listen, jobs, chunksize=1)
     return Part(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.labels for part in parts]),
     )
 
 
-def _listen(
-    seed: list[int],
-    labels: list[int],
-    sounds: list[NDArray[np.float32]],
-    others: list[NDArray[np.float32]],
-    scenes: int,
-    quiet: bool,
-) -> Part:
-    rng = np.random.default_rng(seed)
+@dataclass(frozen=True)
+class _Job:
+    """Some utterances for one process; the same job gives the same scenes."""
+
+    seed: list[int]
+    labels: list[int]
+    sounds: list[NDArray[np.float32]]
+    others: list[NDArray[np.float32]]
+    scenes: int
+    quiet: bool
+
+
+def _listen(job: _Job) -> Part:
+    rng = np.random.default_rng(job.seed)
     found, true = [], []
-    for truth, sound in zip(labels, sounds, strict=True):
-        for _ in range(scenes):
-            heard = quiet_scene(rng, sound) if quiet else scene(rng, sound, others)
+    for truth, sound in zip(job.labels, job.sounds, strict=True):
+        for _ in range(job.scenes):
+            heard = quiet_scene(rng, sound) if job.quiet else scene(rng, sound, job.others)
             found.append(features(heard))
             true.append(truth)
-    for _ in range(len(labels) * scenes // SILENT_SHARE):
-        found.append(features(scene(rng, None, others if rng.random() < 0.3 else [])))
+    for _ in range(len(job.labels) * job.scenes // SILENT_SHARE):
+        found.append(features(scene(rng, None, job.others)))
         true.append(SILENCE)
     return Part(np.array(found, np.float32).reshape(-1, FRAMES, CHANNELS), np.array(true, np.int64))
 

@@ -165,7 +165,7 @@ def varied(rng: np.random.Generator, features: NDArray[np.float32]) -> NDArray[n
 def gap(
     rng: np.random.Generator, places: NDArray[np.int64], count: int, below: int
 ) -> NDArray[np.bool_]:
-    """Return for each of so many samples a stretch of its places, shorter than this: [n, places]."""
+    """Return for each of so many samples a stretch of the places, shorter than this: [n, places]."""
     first = rng.integers(0, len(places), (count, 1))
     length = rng.integers(0, below, (count, 1))
     return (places >= first) & (places < first + length)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edge.workshop.card import versions
 from edge.workshop.ends import on_card
 from edge.workshop.keyword_sounds import (
@@ -23,6 +21,7 @@ from edge.workshop.listening import CHANNELS, CHUNK, EVERY, FRAMES
 from edge.workshop.voices import HELD_OUT_FLITE, HELD_OUT_VARIANTS, RATE_HZ, VARIANTS
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge.tensors import TensorSpec
@@ -157,7 +156,7 @@ def describe(
             for sample in samples
         ],
         "data": {
-            "name": "generated: espeak-ng and flite, in rooms that edge/workshop/listening.py makes",
+            "name": "generated: espeak-ng and flite in rooms of edge/workshop/listening.py",
             "espeak_ng": f"{heard} voice variants for training, {HELD_OUT_VARIANTS} held out; "
             "8 accents of English, 110 to 230 words a minute, pitch 10 to 95",
             "flite": f"kal16 and slt for training, {' and '.join(HELD_OUT_FLITE)} held out; these "
@@ -182,7 +181,7 @@ def describe(
             "seed": seed,
             "epochs": plan.epochs,
             "same_bytes_when_repeated": reproduced,
-            "elsewhere": "another TensorFlow, synthesiser or kind of processor may give other bytes",
+            "elsewhere": "another TensorFlow, synthesiser or processor may give other bytes",
             "versions": versions(),
         },
         "limits": {
@@ -190,7 +189,7 @@ def describe(
             "dialects, colds and hurry were never heard",
             "people": "so few recordings of two speakers prove next to nothing: record people of "
             "your own before you rely on it",
-            "words": "other words that hold a keyword, or nearly one, are taken for it now and then",
+            "words": "words that hold a keyword, or nearly one, are taken for it now and then",
         },
     }
 

@@ -1,7 +1,7 @@
 """What a microphone hears of a word, and the features that the keyword model takes.
 
-The features are those of TensorFlow Lite Micro's audio front end (package `pymicro-features`), which
-runs on microcontrollers and keeps pace with a microphone on any of our devices.
+The features are those of TensorFlow Lite Micro's audio front end (package `pymicro-features`),
+which runs on microcontrollers and keeps pace with a microphone on any device.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CHUNK = RATE_HZ // 100  # a feature each 10 ms, of 30 ms of sound
 EVERY = 2  # the model takes every second feature
 FRAMES = 49  # 0.98 s
 SCENE = 2 * RATE_HZ  # the word lies in the last second; the front end settles in the first
+ECHOES, BABBLES, SWELLS = 0.5, 0.3, 0.3  # shares of scenes with them
 LAST = FRAMES * EVERY * CHUNK  # samples that the model hears
 
 
@@ -58,11 +59,11 @@ def scene(
     if word is not None:
         word = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
         word = equalised(rng, word)
-        if rng.random() < 0.5:
+        if rng.random() < ECHOES:
             word = fftconvolve(word, echo(rng))
         loudness = put(rng, heard, word)
     heard += noise(rng) * loudness * 10 ** (-rng.uniform(3, 35) / 20)
-    if others and rng.random() < 0.3:
+    if others and rng.random() < BABBLES:
         babble = np.zeros(SCENE)
         for _ in range(rng.integers(1, 5)):
             other = others[rng.integers(len(others))][:SCENE]
@@ -113,7 +114,7 @@ def noise(rng: np.random.Generator) -> NDArray[np.float64]:
     hz = np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 20)
     slope = 0.5 * rng.integers(3)
     sound = np.fft.irfft(np.fft.rfft(rng.normal(size=size)) / hz**slope, size)[:SCENE]
-    if rng.random() < 0.3:
+    if rng.random() < SWELLS:
         swelling = np.sin(2 * np.pi * rng.uniform(0.5, 8) * np.arange(SCENE) / RATE_HZ)
         sound = sound * (1 + 0.8 * swelling)
     return np.asarray(sound / np.sqrt((sound**2).mean()))

@@ -24,6 +24,7 @@ PROMPTS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")  # Allison Smith, b
 NO = "vm-no.wav"
 NOT_SPEECH = ("beep", "tone", "silence", "monkeys")
 PLACES = 8  # in the last second, in which each recording is tried
+FIRST_WORD, PAUSE = 40, 10  # in 10 ms
 STEP = 20  # features, 0.2 s, from one window of running speech to the next
 
 
@@ -75,14 +76,15 @@ def read(path: Path) -> NDArray[np.float32]:
     return resample_poly(sound, RATE_HZ, rate).astype(np.float32)
 
 
-def last_word(sound: NDArray[np.float32], step: int = 160) -> NDArray[np.float32]:
-    """Return what follows the first pause of 100 ms or more after 0.4 s."""
+def last_word(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what follows the first pause of PAUSE or more after FIRST_WORD."""
+    step = RATE_HZ // 100
     steps = len(sound) // step
     level = np.sqrt((sound[: steps * step].reshape(steps, step) ** 2).mean(axis=1))
     loud = level > level.max() / 100  # -40 dB
     quiet = 0
-    for at in range(40, steps):
-        if loud[at] and quiet >= 10:
+    for at in range(FIRST_WORD, steps):
+        if loud[at] and quiet >= PAUSE:
             return trimmed(sound[(at - 3) * step :])
         quiet = 0 if loud[at] else quiet + 1
     return trimmed(sound)

@@ -27,14 +27,14 @@ INSTALL = "sudo apt install espeak-ng flite"
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd",
            "en-us-nyc", "en-029")  # fmt: skip
 # espeak-ng's voice variants (1.51), but for whispers, robots and monsters.
-VARIANTS = (
-    "Alex Alicia Andrea Andy Annie Denis Diogo Henrique Hugo Jacky Lee Marco Mario Michael Mike "
-    "Nguyen RicishayMax RicishayMax2 RicishayMax3 adam anika announcer antonio aunty belinda "
-    "benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5 grandma grandpa gustave iven "
-    "iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 "
-    "m5 m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby "
-    "steph steph2 steph3 travis victor zac"
-).split()
+VARIANTS = """
+    Alex Alicia Andrea Andy Annie Denis Diogo Henrique Hugo Jacky Lee Marco Mario Michael
+    Mike Nguyen RicishayMax RicishayMax2 RicishayMax3 adam anika announcer antonio aunty
+    belinda benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5 grandma grandpa
+    gustave iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6
+    linda m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy
+    rob robert sandro shelby steph steph2 steph3 travis victor zac
+""".split()  # noqa: SIM905 - words, as they are read
 FLITE_HZ = {"kal16": 105.0, "slt": 170.0, "rms": 100.0, "awb": 120.0}  # voices, usual pitch
 HELD_OUT_VARIANTS = 24
 HELD_OUT_FLITE = ("rms", "awb")
