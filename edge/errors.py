@@ -34,6 +34,22 @@ class GoldenFileError(ConfigError):
     """A golden file cannot be read, or does not fit the model."""
 
 
+class CardError(ModelError):
+    """A model's card or catalogue cannot be read, or its folder is not what the card says."""
+
+
+class SignatureError(ModelError):
+    """A model is not signed by whom it should be, or a key is none."""
+
+
+class FetchError(EdgeError):
+    """A file cannot be fetched; nothing was changed."""
+
+
+class BrokenOffError(FetchError):
+    """A transfer ended before its end; another try may get further."""
+
+
 class EngineError(EdgeError):
     """No interpreter is installed that can do what is asked."""
 

@@ -24,17 +24,18 @@ UNKNOWN = -1
 # A record begins and ends with its number, counted from 1: where the two differ it was not
 # written to its end. `kind` follows the first. Little-endian, without gaps but those written as x.
 RECORD = Struct("<QB111xQ")
-FRAME = Struct("<QBBBBHBBHH4xq6q40xQ")
+FRAME = Struct("<QBBBBHBBHHB3xq6q40xQ")
 SAMPLE = Struct("<QBBB5xqqIII4x8q8xQ")
 PAUSE = Struct("<QBB6xqq88xQ")
-IS_FRAME, IS_SAMPLE, IS_PAUSE = 1, 2, 3
+SHADOW_PASS = Struct("<QBBB5x3q80xQ")
+IS_FRAME, IS_SAMPLE, IS_PAUSE, IS_SHADOW_PASS = 1, 2, 3, 4
 
 HAND = Struct("<qBB6x4q")
 HAND_TAKEN = Struct("<qBB6x2q")  # its beginning: what is known when a frame was taken
 STAGE_AT = 8
 NATIVE_ID, NATIVE_ID_AT = Struct("<i"), HAND.size
-RESTING, CAPTURE, PREPROCESS, INFERENCE, DECODE = range(5)
-STAGES = ("", "capture", "preprocess", "inference", "decode")
+RESTING, CAPTURE, PREPROCESS, INFERENCE, DECODE, SHADOW = range(6)
+STAGES = ("", "capture", "preprocess", "inference", "decode", "shadow")
 ANSWERED, CACHED, LATE = range(3)
 
 
@@ -54,6 +55,8 @@ class Frame(NamedTuple):
     """Frames in the mailbox when it was done."""
     backlog: int
     """Records that the supervisor had not taken then."""
+    revision: int
+    """Which of the models that the pipeline has had ran it, modulo 256."""
     number: int
     captured_ns: int
     retrieved_ns: int
@@ -62,6 +65,11 @@ class Frame(NamedTuple):
     inferred_ns: int
     """Of a late frame the same as `taken_ns`, as is `decoded_ns`."""
     decoded_ns: int
+
+    @property
+    def way(self) -> tuple[int, int]:
+        """What ran it: model and rung."""
+        return self.revision, self.rung
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -106,6 +114,16 @@ class Pause(NamedTuple):
     ended_ns: int
 
 
+class ShadowPass(NamedTuple):
+    """The model in shadow answered a frame that had its result already; nobody else ran."""
+
+    thread: int
+    source: int
+    number: int
+    began_ns: int
+    ended_ns: int
+
+
 class Hand(NamedTuple):
     """The frame that a thread has in hand; a time is 0 where that stage has not ended."""
 
@@ -113,9 +131,10 @@ class Hand(NamedTuple):
     native_id: int
     number: int
     stage: int
-    """`RESTING` (there is none), `CAPTURE`, `PREPROCESS`, `INFERENCE` or `DECODE`."""
+    """`RESTING` (there is none), `CAPTURE`, `PREPROCESS`, `INFERENCE`, `DECODE`, or `SHADOW`."""
     source: int
     captured_ns: int
+    """In the stage `SHADOW`, which is after the result, the only time: when that began."""
     retrieved_ns: int
     prepared_ns: int
     taken_ns: int
@@ -129,6 +148,7 @@ class Recording(NamedTuple):
     pauses: list[Pause]
     hands: list[Hand]
     """Of each thread that had a frame in hand at any time."""
+    shadows: list[ShadowPass]
 
 
 def new_ring() -> tuple[int, mmap.mmap]:
@@ -151,7 +171,7 @@ def read(ring: mmap.mmap) -> Recording:
         if first and first == last and record == again[at : at + RECORD_BYTES]:
             numbered.append((first, kind, record))
     numbered.sort()
-    found = Recording([], [], [], [])
+    found = Recording([], [], [], [], [])
     for _, kind, record in numbered:
         if kind == IS_FRAME:
             found.frames.append(Frame(*FRAME.unpack(record)[2:-1]))
@@ -162,6 +182,8 @@ def read(ring: mmap.mmap) -> Recording:
             found.samples.append(Sample(thread, at_ns, *waits))
         elif kind == IS_PAUSE:
             found.pauses.append(Pause(*PAUSE.unpack(record)[2:-1]))
+        elif kind == IS_SHADOW_PASS:
+            found.shadows.append(ShadowPass(*SHADOW_PASS.unpack(record)[2:-1]))
     for thread in range(HANDS):
         at = HANDS_AT + thread * HAND_BYTES
         number, stage, source, captured_ns, taken_ns, *between = HAND.unpack_from(again, at)

@@ -1,7 +1,7 @@
 """What is said on each MQTT topic: the dataclass is the documentation of the payload.
 
 Every payload is one JSON object, but for `status`, which is the bare word. Times named `_at`
-are UTC in ISO 8601 with milliseconds. Of ours it imports only names of events and parts of results.
+are UTC in ISO 8601 with milliseconds. Of ours it imports names of events and parts of messages.
 """
 
 import json
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from edge.event_names import EventName
+from edge.info_parts import AcceleratorInfo, EngineInfo, ModelInfo
 from edge.result_parts import Cached, Latency, Request
+from edge.update_info import UpdateInfo
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -82,7 +84,8 @@ class Result(Message):
     rung_name: str
     """`full` for rung 0."""
     predictions: list[dict[str, Any]]
-    """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
+    """Best first; `classification` gives {label, index, score}, `centroids` {label, index, score,
+    x, y, x_px, y_px, cells}, `raw` {output, shape, values}."""
     truth: str | None
     """The true label, where the source knows it."""
     cached: Cached | None
@@ -188,6 +191,34 @@ class AcceleratorFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowFigures:
+    """A model that answers some frames again, unheard; all since it began to run in shadow."""
+
+    model: str
+    """Its file name."""
+    model_digest: str
+    """SHA-256 of its file, in hex."""
+    share: float
+    """Of the frames, that it is to answer; of those only that were really run."""
+    frames: int
+    """That it has answered, or failed to."""
+    agreed: int
+    """Frames of which it said the same as the model that serves."""
+    agreement: float | None
+    """Their share of the frames that it answered; null where there is none."""
+    skipped: int
+    """Frames of its share for which there was no time before the next one."""
+    failed: int
+    """Frames that it could not answer."""
+    failure: str | None
+    """Why, the last time."""
+    inference_ms: Percentiles
+    """Its forward passes."""
+    serving_inference_ms: Percentiles
+    """Those of the model that serves, on the same frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFigures:
     """What the metrics of a pipeline say of one of its sources; each means what it does there."""
 
@@ -211,7 +242,7 @@ class SourceFigures:
 class Metrics(Message):
     """`BASE/DEVICE/PIPELINE/metrics`: how fast, how late, how many, every `interval_s`.
 
-    A change of rung ends a window early, so that each is about one rung.
+    A change of rung or model ends a window early, so that each is about one rung of one model.
     """
 
     topic_name: ClassVar[str] = "metrics"
@@ -259,6 +290,8 @@ class Metrics(Message):
     """Null without a ladder."""
     accelerator: AcceleratorFigures | None
     """Null where the model has none."""
+    shadow: ShadowFigures | None
+    """Null where no model runs in shadow."""
     rss_bytes: int | None
     """Resident memory of the worker; null while there is none."""
     supervisor_rss_bytes: int
@@ -290,65 +323,6 @@ class Event(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
-    """The model a pipeline runs, as its engine sees it."""
-
-    file: str
-    digest: str
-    """SHA-256 of the file, in hex."""
-    size_bytes: int
-    inputs: list[str]
-    outputs: list[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenInfo:
-    """The golden self-test that a model passed before its first frame."""
-
-    vectors: int
-    """Inputs that were run."""
-    worst_steps: float
-    """How far the worst value was from what the golden file says, in quantization steps."""
-    ms: float
-    """Reading the file, running and comparing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineInfo:
-    """The interpreter a pipeline runs on."""
-
-    name: str
-    version: str
-    reason: str
-    """Why this one was chosen."""
-    threads: int
-    init_ms: float
-    """Loading the model and planning its memory."""
-    first_invoke_ms: float
-    """The first forward pass, cold unless golden inputs were run; it is in no other figure."""
-    warm_up_frames: int
-    """Forward passes before the first frame; they are in no other figure."""
-    batch: int
-    """How many frames can share a forward pass; 1 also where the model cannot be resized."""
-    golden: GoldenInfo | None
-    """Null where the model has no golden file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceleratorInfo:
-    """What runs a model instead of the CPU, or would."""
-
-    name: str
-    in_use: bool
-    """Whether it runs the model; if not, the CPU does, or nothing yet."""
-    fallback: Literal["cpu", "none"]
-    cause: str | None
-    """Why it is not used, in one word: `no_device`, `crashed`, …; null where it is."""
-    trouble: str | None
-    """The same as a sentence, with what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineInfo:
     """One pipeline as it is configured and as it came up."""
 
@@ -368,6 +342,8 @@ class PipelineInfo:
     engine: EngineInfo | None
     accelerator: AcceleratorInfo | None
     """Null where the model has none."""
+    update: UpdateInfo | None
+    """Null where no model ever came over the air."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class Ready(NamedTuple):
     """Whether the model runs on the accelerator of the configuration."""
     golden: dict[str, float] | None = None
     """What the golden self-test found, by the fields of `GoldenInfo`; None where there is none."""
+    revision: int = 0
+    """Which of the models that the pipeline has had; 0 is the one that it was made with."""
 
 
 class Done(NamedTuple):
@@ -67,6 +69,7 @@ class Done(NamedTuple):
     unpacking_ns: int = 0
     """How long it took to make pixels of what came from a broker; part of `capture`."""
     accelerated: bool = False
+    revision: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -91,6 +94,7 @@ class Late(NamedTuple):
     source: int = 0
     rung: int = 0
     accelerated: bool = False
+    revision: int = 0
 
     @property
     def stages_ns(self) -> dict[str, int]:
@@ -113,6 +117,8 @@ class Beat(NamedTuple):
     """Frames passed over because a rung runs only every n-th."""
     busy_since_ns: int
     """When the forward pass under way began; 0 when there is none."""
+    unshadowed: int = 0
+    """Frames chosen for the model in shadow, since it began, for which there was no time."""
 
 
 class Note(NamedTuple):
@@ -140,11 +146,31 @@ class Failed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The pipeline cannot change to a rung, or an accelerator, and stays where it is."""
+    """The pipeline cannot change to a rung, an accelerator or a model, and stays where it is."""
 
     rung: int
     message: str
     accelerated: bool = False
+    revision: int = 0
+    error: str = "ModelError"
+    """The name of the class in `edge.errors`."""
+
+
+class Shadowed(NamedTuple):
+    """A frame that has its result was answered by the model in shadow as well."""
+
+    revision: int
+    """Of the model in shadow."""
+    frame: int
+    source: int
+    agreed: bool | None
+    """Whether both said the same; None where the model in shadow failed."""
+    served_ns: int
+    """The forward pass of the model that serves."""
+    inference_ns: int
+    """The forward pass of the model in shadow; 0 where it did not come to its end."""
+    failure: str
+    """In words; empty where there is none."""
 
 
 class Picture(NamedTuple):
@@ -180,10 +206,11 @@ class Job(NamedTuple):
     """Digests of frames that are not to be run, once each: workers died of them."""
     careful: bool = False
     """A worker died with frames in hand: take them one by one, so that it shows of which."""
+    revision: int = 0
 
 
 class Change(NamedTuple):
-    """Supervisor to worker: go over to another rung, or an accelerator, between two frames.
+    """Supervisor to worker: go over to another rung, accelerator or model, between two frames.
 
     Answered by `Ready` when it is prepared, beside the running one, or by `Refused`.
     """
@@ -191,6 +218,21 @@ class Change(NamedTuple):
     rung: int
     options: str
     """The pipeline's options on that rung, as JSON."""
+    revision: int = 0
+
+
+class Accompany(NamedTuple):
+    """Supervisor to worker: run another model in shadow, in the place of any other.
+
+    Answered like `Change`.
+    """
+
+    rung: int
+    options: str
+    """The pipeline's options with that model, on that rung, as JSON."""
+    revision: int
+    share: float
+    """Of the frames, 0 to 1; 0 ends it, and is not answered."""
 
 
 class Look(NamedTuple):
@@ -218,10 +260,12 @@ Record = (
     | Began
     | Failed
     | Refused
+    | Shadowed
     | Picture
     | Ended
     | Job
     | Change
+    | Accompany
     | Look
     | Accepted
     | Stop

@@ -44,3 +44,26 @@ def steps() -> Iterator[Steps]:
             return lambda: bar.advance(task)
 
         yield next_step
+
+
+@contextlib.contextmanager
+def transfer(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Yield what to call with the bytes that are there: at a terminal it moves a bar along."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(TextColumn(what), *columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total_bytes)
+        yield lambda at: bar.update(task, completed=at)

@@ -206,7 +206,10 @@ def _layers(worst: list[dict[str, Any]]) -> str:
 def _left(left: Any) -> str:
     if isinstance(left, str):
         return left
-    lines = [f"{each['operator']} x{each['count']}: {each['why']}" for each in left]
+    by_reason: dict[str, list[str]] = {}
+    for each in left:
+        by_reason.setdefault(each["why"], []).append(f"{each['operator']} x{each['count']}")
+    lines = [f"{', '.join(operators)}: {why}" for why, operators in by_reason.items()]
     return "\n                ".join(lines)
 
 

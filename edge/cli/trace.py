@@ -114,6 +114,7 @@ def _frames(story: "Story", offending: "Row | None") -> None:
         notes += [f"rung {row.rung}"] if row.rung else []
         notes += [f"batch of {row.batch}"] if row.batch > 1 else []
         notes += [f"collection {_number(row.collected_ms)} ms"] if row.collected_ms else []
+        notes += [f"{_number(row.shadow_ms)} ms of a shadow"] if row.shadow_ms else []
         gap = row.frame - before.get(row.source, row.frame - 1) - 1
         notes += [f"{gap} without a result before it"] if gap > 0 else []
         before[row.source] = row.frame

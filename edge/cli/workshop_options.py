@@ -1,21 +1,23 @@
 """Options that the commands of the workshop share: the data, and how it becomes an input."""
 
 import argparse
+import contextlib
 import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edge.cli.progress import Steps
     from edge.workshop.data import Data, Input
 
 LARGEST_SEED = 2**32 - 1
 CALIBRATION_SAMPLES = 300
 LONGEST_S = 3600
-LONGEST_VERSION, LONGEST_LINE = 32, 1000
 BESIDE_THE_MODEL = frozenset({"help", "json"})
 """Options that say nothing of what is made."""
 
@@ -48,8 +50,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--std", type=_numbers, metavar="X[,X,X]")
 
 
-def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "Input":
-    """Return how samples become an input of this shape, without its batch."""
+def input_of(
+    args: argparse.Namespace,
+    model: Path,
+    shape: tuple[int, ...],
+    told: "Mapping[str, Any] | None" = None,
+) -> "Input":
+    """Return how samples become an input of this shape, without its batch.
+
+    What a model's own card has `told` of it counts, not the options.
+    """
     from pydantic import ValidationError
 
     from edge.config.model import Model
@@ -59,25 +69,36 @@ def input_of(args: argparse.Namespace, model: Path, shape: tuple[int, ...]) -> "
         raise ConfigError(f"--seed must be from 0 to {LARGEST_SEED}")
     given = {name: getattr(args, name) for name in ("resize", "interpolation", "mean", "std")}
     try:
-        return Input(shape, Model.model_validate({"path": model, **given}))
+        return Input(shape, Model.model_validate({"path": model, **given, **(told or {})}))
     except ValidationError as error:
         raise ConfigError(f"--mean, --std: {error.errors()[0]['msg']}") from error
 
 
 def data_of(
-    args: argparse.Namespace, form: "Input", on_step: "Steps", *, labelled: bool = True
+    args: argparse.Namespace,
+    form: "Input",
+    on_step: "Steps",
+    *,
+    labelled: bool = True,
+    labels: "Sequence[str] | None" = None,
 ) -> "Data":
-    """Read `--data`; unless it must be `labelled`, labels may lack."""
+    """Read `--data`; unless it must be `labelled`, labels may lack.
+
+    Classes are in the order of `labels`, where they are given, else of `--labels`.
+    """
     from edge.config.labels import read_labels
     from edge.sources.images import find_files
     from edge.workshop.data import read_data
 
-    files = len(find_files(args.data)) if args.data.is_dir() else 0
+    files = 0
+    if args.data.is_dir():
+        with contextlib.suppress(SourceError):  # what is wrong with it is said below
+            files = len(find_files(args.data))
     return read_data(
         args.data,
         form,
         seed=args.seed,
-        labels=read_labels(args.labels),
+        labels=read_labels(args.labels) if labels is None else labels,
         labelled=labelled,
         on_sample=on_step("reading the data", files),
     )
@@ -133,21 +154,16 @@ def check_training_options(args: argparse.Namespace) -> None:
 
 def card_head(args: argparse.Namespace, description: str) -> dict[str, Any]:
     """Return what a card begins with. Raises ConfigError where a word of it will not do."""
-    name = args.name or args.out.resolve().name.lower().replace("_", "-").replace(".", "-")
-    if not re.fullmatch(r"[a-z0-9-]{1,64}", name):
-        raise ConfigError(
-            f"--name: {name!r} is no model's name: small letters, digits and -, at most 64"
-        )
+    from edge.workshop.card import check_head
+
+    name = args.name or re.sub(r"[^a-z0-9]+", "-", args.out.resolve().name.lower()).strip("-")
     head = {
         "name": name,
         "version": args.model_version,
         "description": args.description or description,
         "licence": args.licence,
     }
-    for key, text in head.items():
-        longest = LONGEST_VERSION if key == "version" else LONGEST_LINE
-        if not text.strip() or not text.isprintable() or len(text) > longest:
-            raise ConfigError(f"the {key} must be one line of at most {longest} characters")
+    check_head(head)
     return head
 
 
@@ -157,7 +173,7 @@ def command_of(args: argparse.Namespace) -> str:
     Files are named without their folders, which are this machine's own.
     """
     parser: argparse.ArgumentParser = args.parser
-    words = [parser.prog]
+    words = parser.prog.split()
     for action in parser._actions:  # noqa: SLF001  there is no other list of them
         value = getattr(args, action.dest, action.default)
         if action.dest in BESIDE_THE_MODEL or value == action.default or value is None:

@@ -14,6 +14,7 @@ import yaml
 
 from edge.config.problems import Document, Place, Problem, yaml_in_plain_words
 from edge.errors import ConfigError
+from edge.yaml_scalar import plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,18 +22,10 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000  # with aliases expanded: what a billion laughs is stopped by
 MAX_DEPTH = 50
-MAX_DIGITS = 300  # longer is no number anybody means, and Python refuses 4300
 NEVER_IN_CLEAR: frozenset[Place] = frozenset(
     {("mqtt", "password"), ("mqtt", "tls", "key_password")}
 )
 
-CONSTANTS: dict[str, bool | None] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(?i:inf)|\.(?i:nan)", re.ASCII)
 STANDARD = "tag:yaml.org,2002:"
 CONVERTING_TAGS: dict[str, tuple[type, ...]] = {
     STANDARD + "int": (int,),
@@ -210,7 +203,7 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent, node: _Node, place: Place) -> None:
         tag = str(event.tag or "")
         kinds = CONVERTING_TAGS.get(tag)
-        node.value = _plain_value(event.value) if kinds or _resolves(event) else event.value
+        node.value = plain_value(event.value) if kinds or _resolves(event) else event.value
         if kinds is None:
             self._check_tag(event.tag, "str", node, place)
         elif type(node.value) not in kinds:
@@ -290,14 +283,3 @@ def _line(event: yaml.Event) -> int:
 def _resolves(event: yaml.Event) -> bool:
     """Whether a scalar may be something else than text: it has neither quotes nor a tag."""
     return isinstance(event, yaml.ScalarEvent) and event.tag is None and bool(event.implicit[0])
-
-
-def _plain_value(text: str) -> str | int | float | bool | None:
-    """Return what a plain scalar means in YAML 1.2's core schema."""
-    if text in CONSTANTS:
-        return CONSTANTS[text]
-    if len(text) > MAX_DIGITS:
-        return text
-    if INT.fullmatch(text):
-        return int(text, 0 if text[:2] in {"0o", "0x"} else 10)
-    return float(re.sub(r"\.(?=[in])", "", text.lower())) if FLOAT.fullmatch(text) else text

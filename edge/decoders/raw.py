@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from edge.decoders.base import Decoder, DecoderOptions, Prediction
+from edge.decoders.base import Decoder, DecoderOptions, Prediction, alike
 from edge.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
 
@@ -47,6 +48,10 @@ class RawOptions(DecoderOptions):
         """Return the decoder for a model with these outputs."""
         return Raw(self, outputs)
 
+    def agrees(self, ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> bool:
+        """Whether all outputs are alike; what they are called is the models' own affair."""
+        return alike(*([[p["shape"], p["values"]] for p in both] for both in (ours, theirs)))
+
 
 class Raw:
     """Dequantizes every output, one prediction for each."""
@@ -60,7 +65,11 @@ class Raw:
             )
         self._outputs = list(outputs)
 
-    def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
+    def __call__(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        geometry: Geometry,  # noqa: ARG002
+    ) -> list[Prediction]:
         """Return {output, shape, values} for each output; values are real, flat, in C order."""
         return [
             {

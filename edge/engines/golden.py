@@ -91,7 +91,7 @@ class Farthest:
 def self_test(engine: Engine, path: Path, *, steps: float, digest: str = "") -> dict[str, float]:
     """Run the golden inputs of a model on a freshly loaded engine; return what was found.
 
-    The result has the fields of `edge.messages.GoldenInfo`. `digest` is the SHA-256 of the
+    The result has the fields of `edge.info_parts.GoldenInfo`. `digest` is the SHA-256 of the
     engine's model. Raises GoldenError where a value is more than `steps` from the right answers,
     GoldenFileError where the file cannot be used, ModelError or AcceleratorError when the model
     fails.

@@ -34,6 +34,8 @@ class Evidence:
     """The time, the frame's own and some before and after, that `major_faults` is about."""
     collected_ms: float = 0
     """How long Python's garbage collection stopped them."""
+    shadow_ms: float = 0
+    """How long the model in shadow had the engine meanwhile."""
     ahead_ms: Mapping[str, float] = field(default_factory=dict)
     """How long the engine was busy with other frames while it waited, by their source."""
     throttled: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ class Explanation(NamedTuple):
     sentence: str
     causes: list[str]
     """For programs, of: throttled, low_clock, other_processes, garbage_collection, disk, queue,
-    slow_model, late_source. Empty where nothing that was recorded explains it."""
+    shadow, slow_model, late_source. Empty where nothing that was recorded explains it."""
 
 
 def explain(evidence: Evidence) -> Explanation:
@@ -102,6 +104,9 @@ def _causes(evidence: Evidence, stage: str, over_ms: float) -> list[tuple[str, s
     if stage == "wait" and sum(evidence.ahead_ms.values()) >= enough_ms:
         ahead = [f"{ms(spent_ms)} with {who}" for who, spent_ms in evidence.ahead_ms.items()]
         causes.append(("queue", f"the model was busy {' and '.join(ahead)} before it"))
+    if evidence.shadow_ms >= enough_ms:
+        clause = f"the model in shadow had the engine for {ms(evidence.shadow_ms)} of it"
+        causes.append(("shadow", clause))
     # It may have waited before it was captured, too: only what made it later counts.
     waited_ms = min(evidence.waited_ms or 0, over_ms)
     if waited_ms >= enough_ms and not crowded:

@@ -51,6 +51,7 @@ class Figures:
     def __init__(self, deadline_ms: float, *, now_ns: int) -> None:
         self.deadline_ms = deadline_ms
         self._by_rung: dict[int, DeadlineMonitor] = {}
+        self._revision = 0
         self.on_rung(0)
         self.total = Counts()
         self.latency_total = Histogram()
@@ -58,9 +59,17 @@ class Figures:
         self._recent: deque[tuple[int, Histogram]] = deque()
         self._begin_window(now_ns)
 
-    def on_rung(self, rung: int) -> None:
-        """Judge by what is usual on a rung of the ladder from now on."""
+    def on_rung(self, rung: int, revision: int = 0) -> None:
+        """Judge by what is usual on a rung of the ladder from now on, of a model's `revision`."""
+        if revision != self._revision:
+            self._revision = revision
+            self._by_rung.clear()
         self.deadline = self._by_rung.setdefault(rung, DeadlineMonitor(self.deadline_ms))
+
+    @property
+    def counts(self) -> tuple[Counts, Counts]:
+        """All that was counted: until the open window, and in it."""
+        return self.total, self.window
 
     def _begin_window(self, now_ns: int) -> None:
         self.window_began_ns = now_ns

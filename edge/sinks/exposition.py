@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LadderFigures,
         Metrics,
         Percentiles,
+        ShadowFigures,
         SourceFigures,
     )
 
@@ -201,6 +202,8 @@ def _add_pipeline(families: Families, report: Metrics, labels: Labels) -> None:
         _add_ladder(families, report.ladder, labels)
     if report.accelerator is not None:
         _add_accelerator(families, report.accelerator, labels)
+    if report.shadow is not None:
+        _add_shadow(families, report.shadow, labels)
     if report.cache is not None:
         _add_cache(families, report.cache, labels)
     if report.rss_bytes is not None:
@@ -233,6 +236,24 @@ def _add_accelerator(families: Families, figures: AcceleratorFigures, labels: La
         ("counter", "cpu_seconds_total", "Spent without it.", figures.cpu_seconds_total),
     ):
         families.add(kind, f"edge_accelerator_{name}", text, [("", labels, value)])
+
+
+def _add_shadow(families: Families, shadow: ShadowFigures, labels: Labels) -> None:
+    own = labels | {"model": shadow.model, "digest": shadow.model_digest}
+    for name, text, value in (
+        ("frames", "Frames that the model in shadow was run on.", shadow.frames),
+        ("agreed", "Frames of which it said the same as the other.", shadow.agreed),
+        ("skipped", "Frames that it had no time for.", shadow.skipped),
+        ("failed", "Frames that it could not answer.", shadow.failed),
+    ):
+        families.add("counter", f"edge_shadow_{name}_total", text, [("", own, value)])
+    for who, spent in (("shadow", shadow.inference_ms), ("serving", shadow.serving_inference_ms)):
+        families.add(
+            "gauge",
+            "edge_shadow_inference_seconds",
+            "Percentiles of the forward passes on the same frames, of both models.",
+            _percentiles(spent, own | {"of": who}),
+        )
 
 
 def _add_cache(families: Families, cache: CacheFigures, labels: Labels) -> None:

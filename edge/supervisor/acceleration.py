@@ -7,7 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from edge.messages import AcceleratorFigures, AcceleratorInfo
+from edge.info_parts import AcceleratorInfo
+from edge.messages import AcceleratorFigures
 from edge.supervisor.log import log
 from edge.supervisor.probing import probe
 from edge.wire import Failed
@@ -49,12 +50,14 @@ class Acceleration:
         leave: Callable[[], None],
         take_back: Callable[[], bool | None],
         give_up: Callable[[], None],
+        before: Acceleration | None = None,
     ) -> None:
         """`rungs` are the pipeline on each of its rungs; `leave` is called before a change.
 
         `take_back` asks the worker to go over to the accelerator: False where it cannot be asked
         now, None where nothing runs that would have to. `give_up` ends a worker that does not
-        answer.
+        answer. Where these are to follow other models, what is known from `before` is not tried
+        again: a device may be for one process at a time, and the worker has it.
         """
         models = [one.model for one in rungs if one.model.accelerator is not None]
         self._models: list[Model] = []
@@ -73,6 +76,30 @@ class Acceleration:
         """Whether the worker is on its way to it."""
         self._lost_s = self._had_since_s = time.monotonic()
         self._cpu_s = 0.0
+        if before is not None:
+            self._learn(before)
+
+    def _learn(self, before: Acceleration) -> None:
+        """Take from other models on the same accelerators whether and how they can be used."""
+        known = [model.accelerator for model in before._models]
+        places = [
+            known.index(model.accelerator) if model.accelerator in known else None
+            for model in self._models
+        ]
+        for number, place in enumerate(places):
+            if place is not None and place in before._engines:
+                self._engines[number] = before._engines[place]
+        if before.on_cpu and self.wanted and self._falls_back and None not in places:
+            self.on_cpu, self._cause, self._trouble = True, before._cause, before._trouble
+            self._lost_s, self._tries = before._lost_s, before._tries
+            self._lost.set()
+
+    def take_over(self, before: Acceleration) -> None:
+        """Begin in the place of another model's, and go on with what that has counted."""
+        self._losses += before._losses
+        self._cpu_s += before._cpu_s
+        if before.on_cpu and not self.on_cpu:
+            self._cpu_s += time.monotonic() - before._lost_s
 
     @property
     def wanted(self) -> bool:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     from edge.config.pipeline import Pipeline
-    from edge.wire import Change, Look, Record
+    from edge.supervisor.rungs import Rungs
+    from edge.wire import Accompany, Change, Look, Record
 
 RETRY_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 HEALTHY_S = 10.0  # a worker that lived so long is restarted at once again
@@ -62,8 +63,8 @@ class Keeper:
         """
         self.name = name
         self.options = options
-        """What the next worker is started with; they are those of `rung`."""
-        self.rung = 0
+        """What the next worker is started with."""
+        self._rung = self._revision = 0
         self._device = device
         self._max_frames = max_frames
         self.broker = broker
@@ -79,7 +80,7 @@ class Keeper:
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wanted.set()
-        self._over = asyncio.Event()
+        self._over, self._reaped = asyncio.Event(), asyncio.Event()
         self._silent_ticks = 0
         self._busy_since_ns = 0
         self._stuck_limit_s = STUCK_LIMIT_S
@@ -198,9 +199,16 @@ class Keeper:
             await asyncio.wait_for(self._over.wait(), STOP_LIMIT_S)
         except asyncio.TimeoutError:
             worker.kill()
+        await self._reaped.wait()  # who begins again at once must not be taken for its death
 
-    def ask(self, wish: Change | Look) -> bool:
-        """Ask the worker for another rung, or a picture; False when there is none to ask."""
+    def next_is(self, rungs: Rungs) -> None:
+        """Start the next worker where these rungs are now."""
+        self.options, self._rung, self._revision = rungs.options, rungs.rung, rungs.revision
+        if rungs.ready is not None:
+            self._stuck_limit_s = _stuck_limit_s(rungs.ready)
+
+    def ask(self, wish: Change | Accompany | Look) -> bool:
+        """Ask the worker for another rung or model, or a picture; False when there is none."""
         if self._worker is None or not self.ready:
             return False
         try:
@@ -233,12 +241,14 @@ class Keeper:
             device=self._device,
             first_frames=self.next_frames,
             max_frames=left,
-            rung=self.rung,
+            rung=self._rung,
+            revision=self._revision,
             broker=self.broker,
             left_out=self._in_hand.left_out,
             careful=self._in_hand.careful,
         )
         self._worker, self.ring = worker, worker.ring
+        self._reaped.clear()
         loop.add_reader(worker.wire.socket, self._read_wire, worker)
         loop.add_reader(worker.output, self._read_output, worker.output)
         watch = loop.create_task(self._watch(worker))
@@ -254,6 +264,7 @@ class Keeper:
             loop.remove_reader(worker.output)
             self._worker = None
             worker.close()
+            self._reaped.set()
 
     def _read_wire(self, worker: WorkerProcess) -> None:
         """Take in all the worker has sent; its end of the wire closes when it dies."""
@@ -285,7 +296,8 @@ class Keeper:
             self._busy_since_ns = record.busy_since_ns
         elif isinstance(record, Ready):
             self.ready = True
-            self._stuck_limit_s = _stuck_limit_s(record)
+            if record.revision == self._revision:
+                self._stuck_limit_s = _stuck_limit_s(record)
         elif isinstance(record, Ended):
             self.ended = True
         elif isinstance(record, Failed):
@@ -321,7 +333,7 @@ class Keeper:
             if self._silent_ticks * TICK_S > SILENT_LIMIT_S:
                 self._verdict = f"killed: it stopped answering for {SILENT_LIMIT_S:g} s"
             elif not self.ready:
-                limit_s = ACCELERATED_START_LIMIT_S if self.options.accelerated else START_LIMIT_S
+                limit_s = start_limit_s(self.options)
                 if ticks * TICK_S > limit_s:
                     self._verdict = f"killed: not ready after {limit_s:g} s"
             elif busy_s > self._stuck_limit_s:
@@ -330,6 +342,11 @@ class Keeper:
             if self._verdict:
                 worker.kill()
                 return
+
+
+def start_limit_s(options: Pipeline) -> float:
+    """Return how long it may take to prepare a pipeline."""
+    return ACCELERATED_START_LIMIT_S if options.accelerated else START_LIMIT_S
 
 
 def _stuck_limit_s(ready: Ready) -> float:

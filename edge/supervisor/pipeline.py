@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.config.ladder import pipeline_on_each_rung
+from edge.errors import ConfigError, EdgeError
 from edge.latency.figures import Figures
-from edge.messages import Metrics, Result, SourceResult
-from edge.result_parts import Cached, Latency
 from edge.spool.message import Outgoing
-from edge.supervisor import clock
-from edge.supervisor.acceleration import Acceleration
 from edge.supervisor.black_box import BlackBox
 from edge.supervisor.keeper import Keeper
 from edge.supervisor.log import log
 from edge.supervisor.looking import Looking
+from edge.supervisor.model_watch import NobodyWatches
+from edge.supervisor.models import Models
 from edge.supervisor.pipeline_info import facts, loaded, metrics
-from edge.supervisor.requests import requested, why_no_answer
-from edge.supervisor.rungs import Rungs
+from edge.supervisor.requests import why_no_answer
+from edge.supervisor.results import result_of
+from edge.supervisor.shadowing import Shadowing
 from edge.supervisor.source import SupervisedSource
-from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused
+from edge.wire import Beat, Done, Ended, Failed, Late, Note, Picture, Ready, Refused, Shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.config.pipeline import Pipeline
+    from edge.messages import Metrics, Result, ShadowFigures
+    from edge.supervisor.acceleration import Acceleration
     from edge.supervisor.black_box import Archive
+    from edge.supervisor.model_watch import ModelWatch
     from edge.supervisor.outlet import Outlet
+    from edge.supervisor.rungs import Rungs
     from edge.wire import Record
 
 MISS_EVENTS_EVERY_S = 10.0
@@ -54,15 +56,17 @@ class SupervisedPipeline:
         overrides: Mapping[str, float],
         paused: bool = False,
         first_frames: list[int] | None = None,
+        watch: ModelWatch | None = None,
     ) -> None:
         """`sequence` numbers the published results; it and the `archive` outlive a reload.
 
         `overrides` tells what of the options is not the YAML's; `first_frames` are the numbers
         that the sources go on with; `broker` is what its workers are told of the broker, where
-        their frames come from it.
+        their frames come from it. `watch` may have it start with another model than the YAML's.
         """
         self.name = name
-        self.options = options
+        self.configured = options
+        """What it was made with."""
         self.overrides = dict(overrides)
         self.state: State = "paused" if paused else "starting"
         self.outlet = outlet
@@ -86,22 +90,12 @@ class SupervisedPipeline:
             on_output=self._worker_said,
         )
         self.sensors = archive.sensors
-        self.black_box = BlackBox(self.keeper, archive, partial(facts, self), self._tell)
-        self.acceleration = Acceleration(
-            pipeline_on_each_rung(options),
-            tell=self._tell,
-            leave=self._close_window,
-            take_back=self._take_accelerator_back,
-            give_up=self.keeper.kill,
-        )
-        self.rungs = Rungs(
-            options,
-            ask=self.keeper.ask,
-            leave=self._close_window,
-            tell=self._tell,
-            acceleration=self.acceleration,
-            sensors=archive.sensors.sensors,
-        )
+        self.black_box = BlackBox(self.keeper, archive, partial(facts, self), self.tell)
+        self.watch = watch or NobodyWatches()
+        self.models = Models(self, options)
+        self.swap = self.models.swap
+        self.shadowing = Shadowing(self)
+        self.shadow, self.end_shadow = self.shadowing.begin, self.shadowing.end
         self.looking = Looking(self.keeper.ask)
         if paused:
             self.keeper.hold()
@@ -112,6 +106,31 @@ class SupervisedPipeline:
         self._untold_misses = 0
 
     @property
+    def options(self) -> Pipeline:
+        """What it is now: as configured, but for what came with another model."""
+        return self.models.options
+
+    @property
+    def rungs(self) -> Rungs:
+        """The rungs of the model that it has now."""
+        return self.models.rungs
+
+    @property
+    def shadowed(self) -> ShadowFigures | None:
+        """How a model does that runs in shadow; None where none does."""
+        return self.shadowing.figures
+
+    def refuse_change(self) -> None:
+        """Raise EdgeError while its worker prepares another model."""
+        if self.models.changing or self.shadowing.preparing:
+            raise EdgeError(f"{self.name} prepares another model already")
+
+    @property
+    def acceleration(self) -> Acceleration:
+        """The accelerator of that model, and whether it has it."""
+        return self.models.rungs.acceleration
+
+    @property
     def standing(self) -> str:
         """The state, and what is missing, in a few words."""
         without = f", without the {self.acceleration.title}" * self.acceleration.on_cpu
@@ -119,12 +138,10 @@ class SupervisedPipeline:
 
     async def run(self) -> None:
         """Run until the source ends or `stop` is called."""
-        watches = [
-            asyncio.create_task(watch()) for watch in (self.rungs.watch, self.acceleration.watch)
-        ]
+        self.models.look_after()
         await self.keeper.run()
-        for watch in watches:
-            watch.cancel()
+        self.models.close()
+        self.shadowing.worker_gone("the pipeline ends", may_return=True)
         await self.black_box.close()
         self.state = "ended" if self.state == "ended" else "stopped"
         self.outlet.changed()
@@ -134,18 +151,20 @@ class SupervisedPipeline:
         await self.keeper.pause()
         if self.keeper.ended or self.state == "paused":
             return
+        self.models.fail("the pipeline was paused")
+        self.shadowing.worker_gone("the pipeline was paused", may_return=True)
         self.rungs.pause()
         for source in self.sources:
             source.pause()
         self._died_ns = None
-        self._close_window()
+        self.close_window()
         self.state = "paused"
         self.outlet.changed()
 
     def resume(self) -> None:
         """Begin again; of the pause there is nothing in the figures."""
         if self.state == "paused":
-            self._close_window()
+            self.close_window()
             self.rungs.resume()
             self.state = "starting"
             self.keeper.resume()
@@ -158,8 +177,11 @@ class SupervisedPipeline:
     def _take(self, record: Record) -> None:
         """Take in one record of the worker."""
         if isinstance(record, (Done, Late)):
-            if self.rungs.heard(record) or self.acceleration.heard(record):
-                self._on_another_way()
+            self.models.heard(record)
+            if self.models.rungs_of(record) is self.rungs and (
+                self.rungs.heard(record) or self.acceleration.heard(record)
+            ):
+                self.on_another_way()
             source = self.sources[record.source]
             source.frame_came(record.captured_ns)
         if isinstance(record, Done):
@@ -171,31 +193,31 @@ class SupervisedPipeline:
             counts = zip(record.replaced, record.lost, record.skipped, strict=True)
             for source, (replaced, lost, skipped) in zip(self.sources, counts, strict=True):
                 source.take_counts(replaced=replaced, lost=lost, skipped=skipped)
+            self.models.beat()
+            self.shadowing.beat(record)
         elif isinstance(record, Note):
             self._note(record)
-        elif isinstance(record, Ready):
-            self.rungs.prepared(record)
-            self.acceleration.ready(record)
-            if self.state != "running":
-                self._started(record)
+        elif isinstance(record, (Ready, Refused)):
+            self.models.answered(record)
+        elif isinstance(record, Shadowed):
+            self.shadowing.heard(record)
         elif isinstance(record, Picture):
             self.looking.came(record)
-        elif isinstance(record, Refused):
-            if record.accelerated and self.acceleration.on_cpu:
-                self.acceleration.refused(record.message)
-            else:
-                self.rungs.refused(record)
         elif isinstance(record, Failed) and not self.acceleration.spares(record):
             self.state = "failed"
-            self._tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
+            self.tell("pipeline_failed", record.message, level=logging.ERROR, error=record.error)
+            self.watch.failed(record.message)
             self.outlet.changed()
         elif isinstance(record, Ended):
             self.state = "ended"
-            self._tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
+            self.tell("source_ended", f"it is done: {self.keeper.answered} frames were answered")
 
-    def _started(self, ready: Ready) -> None:
+    def began(self, ready: Ready) -> None:
+        """Take in that the worker serves its model; it says so of each rung and accelerator."""
+        if self.state == "running":
+            return
         self.state = "running"
-        self._tell(
+        self.tell(
             "model_loaded",
             f"{self.rungs.options.model.path.name} runs on {ready.engine} {ready.engine_version} "
             f"({ready.engine_reason})",
@@ -204,17 +226,18 @@ class SupervisedPipeline:
         if self._died_ns is not None:
             away_s = round((time.monotonic_ns() - self._died_ns) / 1e9, 3)
             self._died_ns = None
-            self._tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
+            self.tell("worker_restarted", f"back after {away_s:g} s", away_s=away_s)
+        self.watch.ready(ready)
+        self.shadowing.worker_ready()
         self.outlet.changed()
 
     def _result(self, done: Done, source: SupervisedSource) -> None:
-        stages_ns = done.stages_ns
         take_in = source.figures.hit if done.cached else source.figures.result
-        blamed = take_in(stages_ns)
+        blamed = take_in(done.stages_ns)
         self._judged(blamed, done, source, "answered late")
         self.outlet.answered(self.name, source.name, done.predictions)
         if source.worth_publishing(done, self.options.publish):
-            self._publish(done, source, stages_ns, met=blamed is None)
+            self._publish(done, source, met=blamed is None)
         elif self._awaited:
             self.keeper.accepted(done.frame)
 
@@ -223,7 +246,9 @@ class SupervisedPipeline:
     ) -> None:
         """Tell of a missed deadline, but not of each when they come in crowds."""
         self.black_box.judged(record.source, record.frame, missed=blamed is not None)
-        self.rungs.judged(record, missed=blamed is not None)
+        if self.models.rungs_of(record) is self.rungs:
+            self.rungs.judged(record, missed=blamed is not None)
+            self.watch.judged(blamed is not None)
         if blamed is None:
             return
         self._untold_misses += 1
@@ -232,7 +257,7 @@ class SupervisedPipeline:
         end_ns = record.decoded_ns if isinstance(record, Done) else record.taken_ns
         took_ms = round((end_ns - record.captured_ns) / 1e6, 3)
         misses, self._untold_misses = self._untold_misses, 0
-        self._tell(
+        self.tell(
             "deadline_missed",
             f"frame {record.frame}{'' if self._alone else f' of {source.name}'} was {what}, "
             f"{took_ms:g} ms after its capture (deadline {source.deadline_ms:g} ms); most of it "
@@ -245,37 +270,8 @@ class SupervisedPipeline:
             misses_since_last_event=misses,
         )
 
-    def _publish(
-        self, done: Done, source: SupervisedSource, stages_ns: dict[str, int], *, met: bool
-    ) -> None:
-        outlet = self.outlet
-        rung_name, options, ready = self.rungs.of(done)
-        result = (Result if self._alone else SourceResult)(
-            device=outlet.device,
-            boot=outlet.boot,
-            pipeline=self.name,
-            source=source.name,
-            sequence=next(self._sequence),
-            frame=done.frame,
-            file=done.name or None,
-            captured_at=clock.utc(done.captured_ns),
-            clock_synced=outlet.clock_synced,
-            model=options.model.path.name,
-            model_digest=ready.digest,
-            rung=done.rung,
-            rung_name=rung_name,
-            predictions=done.predictions,
-            truth=done.truth,
-            cached=self._cached(done),
-            batch=done.batch,
-            latency_ms=Latency(
-                total=_milliseconds(done.decoded_ns - done.captured_ns),
-                **{stage: _milliseconds(spent_ns) for stage, spent_ns in stages_ns.items()},
-            ),
-            deadline_ms=source.deadline_ms,
-            deadline_met=met,
-            request=requested(done),
-        )
+    def _publish(self, done: Done, source: SupervisedSource, *, met: bool) -> None:
+        result = result_of(self, source, done, next(self._sequence), met=met)
         self._answer(done, result)
         captured_ns, hit = done.captured_ns, done.cached is not None
 
@@ -283,7 +279,7 @@ class SupervisedPipeline:
             source.figures.acknowledged(time.monotonic_ns() - captured_ns, hit=hit)
 
         accepted = partial(self.keeper.accepted, done.frame) if self._awaited else None
-        outlet.send(result, acknowledged=acknowledged, accepted=accepted)
+        self.outlet.send(result, acknowledged=acknowledged, accepted=accepted)
 
     def _answer(self, done: Done, result: Result) -> None:
         """Send a result also to where its frame's sender asked for it."""
@@ -292,16 +288,9 @@ class SupervisedPipeline:
             return
         if why := why_no_answer(topic, self.outlet.base_topic):
             if self._may_tell("answer_refused", FAILURE_EVENTS_EVERY_S):
-                self._tell("answer_refused", f"a frame asks for an answer {why}", frame=done.frame)
+                self.tell("answer_refused", f"a frame asks for an answer {why}", frame=done.frame)
             return
         self.outlet.put(Outgoing(topic, result.to_json(), correlation, worth=result.worth))
-
-    def _cached(self, done: Done) -> Cached | None:
-        if done.cached is None:
-            return None
-        frame, age_ns, similarity, source = done.cached
-        age_ms, name = _milliseconds(age_ns), self.sources[source].name
-        return Cached(frame=frame, source=name, age_ms=age_ms, similarity=similarity)
 
     def _note(self, note: Note) -> None:
         event: Any = note.event
@@ -316,26 +305,32 @@ class SupervisedPipeline:
         if event == "source_lost":
             self.rungs.source_lost(note.message)
         level = logging.INFO if event == "source_back" else logging.WARNING
-        self._tell(event, note.message, level=level, **note.details)
+        self.tell(event, note.message, level=level, **note.details)
 
-    def _close_window(self) -> None:
-        """Publish the figures of the rung that is left: no window mixes two."""
+    def close_window(self) -> None:
+        """Publish the figures of what is left, a rung or a model: no window mixes two."""
         self.outlet.send(self.metrics())
 
-    def _on_another_way(self) -> None:
+    def on_another_way(self) -> None:
+        """Judge by another rung, accelerator or model from now on, and start workers with it."""
         for source in self.sources:
-            source.on_rung(self.rungs.rung, self.rungs.options)
-        self.keeper.options, self.keeper.rung = self.rungs.options, self.rungs.rung
+            source.on_rung(self.rungs.rung, self.rungs.options, self.rungs.revision)
+        self.keeper.next_is(self.rungs)
         self.outlet.changed()
 
     async def _before_start(self) -> Failed | None:
         """See that the accelerator can be used, where there is one, before a worker needs it."""
+        try:
+            self.models.starting()
+        except ConfigError as error:
+            return Failed("ConfigError", str(error))
         failed = await self.acceleration.prove()
-        self.keeper.options = self.rungs.options
+        self.keeper.next_is(self.rungs)
         self.outlet.changed()
         return failed
 
-    def _take_accelerator_back(self) -> bool | None:
+    def take_accelerator_back(self) -> bool | None:
+        """Have the worker go over to it; see `Acceleration`."""
         return self.rungs.accelerate() if self.keeper.pid is not None else None
 
     def _worker_ended(self, how: str) -> bool:
@@ -344,18 +339,23 @@ class SupervisedPipeline:
         return self.acceleration.ended(keeper.failure, how, stuck=keeper.stuck, ready=keeper.ready)
 
     def _worker_died(self, how: str, last_words: list[str], pause_s: float) -> None:
+        self.models.fail(f"the worker ended: {how}")
         self.rungs.worker_died()
         self._died_ns = self._died_ns or time.monotonic_ns()
         for source in self.sources:
             source.worker_died()
+        if self.state == "failed" or self.keeper.failure is not None:
+            self.shadowing.worker_gone("the worker ended")
         if self.state == "failed":
             return  # it has said itself why
         self.state = "starting"
         if self.keeper.failure is not None:
             return  # the accelerator did
         self.black_box.worker_died(how)
+        self.watch.died(how)
+        self.shadowing.worker_gone(f"the worker ended: {how}")
         when = f"in {pause_s:g} s" if pause_s else "now"
-        self._tell(
+        self.tell(
             "worker_died",
             f"the worker ended: {how}; starting another {when}",
             level=logging.ERROR,
@@ -376,7 +376,8 @@ class SupervisedPipeline:
         self._quiet_until[event] = now + every_s
         return True
 
-    def _tell(self, event: Any, message: str, *, level: int = logging.INFO, **details: Any) -> None:
+    def tell(self, event: Any, message: str, *, level: int = logging.INFO, **details: Any) -> None:
+        """Tell of something that has happened to the pipeline."""
         self.outlet.tell(event, message, pipeline=self.name, level=level, **details)
 
     def metrics(self) -> Metrics:
@@ -391,7 +392,3 @@ class SupervisedPipeline:
                 for source in self.sources
             }
         return metrics(self, self.figures.end_window(now_ns), sources)
-
-
-def _milliseconds(ns: int) -> float:
-    return round(ns / 1e6, 3)

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.commands import Reached
-from edge.messages import CacheFigures, EngineInfo, GoldenInfo, Metrics, ModelInfo, PipelineInfo
+from edge.info_parts import EngineInfo, GoldenInfo, ModelInfo
+from edge.messages import CacheFigures, Metrics, PipelineInfo
 from edge.supervisor import clock
 from edge.supervisor.memory import rss_bytes
 from edge.supervisor.steering import value_of
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
     from edge.messages import SourceFigures
     from edge.supervisor.pipeline import SupervisedPipeline
+    from edge.update_info import UpdateInfo
     from edge.wire import Ready
 
 
-def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
+def pipeline_info(pipeline: SupervisedPipeline, update: UpdateInfo | None) -> PipelineInfo:
     """Return the pipeline as it stands in the info message."""
     options, rungs = pipeline.options, pipeline.rungs
     ready, model = rungs.ready, rungs.options.model
@@ -53,6 +55,7 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
             golden=GoldenInfo(**ready.golden) if ready.golden else None,  # type: ignore[arg-type]
         ),
         accelerator=pipeline.acceleration.info(),
+        update=update,
     )
 
 
@@ -133,6 +136,7 @@ def metrics(
         rung_name=pipeline.rungs.names[pipeline.rungs.rung],
         ladder=pipeline.rungs.figures(),
         accelerator=pipeline.acceleration.figures(),
+        shadow=pipeline.shadowed,
         rss_bytes=rss_bytes(pid) if pid is not None else None,
         supervisor_rss_bytes=rss_bytes("self") or 0,
         temperature_c=pipeline.sensors.temperature_c,

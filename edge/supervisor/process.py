@@ -155,6 +155,7 @@ class WorkerProcess(ChildProcess):
         broker: str | None = None,
         left_out: Sequence[bytes] = (),
         careful: bool = False,
+        revision: int = 0,
     ) -> None:
         """Start the process and send it its job; `device` names whose tuning counts.
 
@@ -177,6 +178,7 @@ class WorkerProcess(ChildProcess):
             broker,
             list(left_out),
             careful,
+            revision,
         )
         self.wire.send(job)
 

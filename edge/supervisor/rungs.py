@@ -47,15 +47,22 @@ class Rungs:
         ask: Callable[[Change], bool],
         leave: Callable[[], None],
         tell: Tell,
-        acceleration: Acceleration | None = None,
+        acceleration: Acceleration,
         sensors: Sensors | None = None,
+        revision: int = 0,
+        before: Rungs | None = None,
     ) -> None:
         """`ask` sends the worker a record, if there is one; `leave` is called before a change.
 
-        `acceleration` tells whether each rung's model has its accelerator.
+        `acceleration` tells whether each rung's model has its accelerator. Where these are to
+        follow those of another model, they begin at the rung where those `before` are, if it is
+        the same ladder by its names.
         """
-        self.rung = 0
+        self.revision = revision
         self.names = rung_names(options)
+        self.rung: int = before.rung if before is not None and before.names == self.names else 0
+        self.held = False
+        """Whether no step may be asked for at the moment."""
         self._pipeline = options
         self._left_out: set[int] = set()
         self._options = pipeline_on_each_rung(options)
@@ -63,7 +70,7 @@ class Rungs:
         self._leave = leave
         self._tell = tell
         self._sensors = sensors or Sensors()
-        self._acceleration = acceleration
+        self.acceleration = acceleration
         self._ready: dict[tuple[int, bool], Ready] = {}
         self._asked: Step | None = None
         self._on_the_way = False
@@ -73,15 +80,30 @@ class Rungs:
         self._seconds = [0.0] * len(self.names)
         self._since_s = time.monotonic()
         self._standing = False
-        self._controller = None
-        if options.ladder is not None:
-            self._controller = LadderController(
-                options.ladder,
-                self.names,
-                deadlines_ms=[options.deadline_of(source) for source in options.all_sources],
-                now_s=self._since_s,
-            )
+        self._controller = self._new_controller()
         self._told_exhausted = False
+
+    def _new_controller(self) -> LadderController | None:
+        options, now_s = self._pipeline, time.monotonic()
+        if options.ladder is None:
+            return None
+        deadlines_ms = [options.deadline_of(source) for source in options.all_sources]
+        controller = LadderController(
+            options.ladder, self.names, deadlines_ms=deadlines_ms, now_s=now_s
+        )
+        if self.rung:
+            controller.arrived(self.rung, now_s)
+        return controller
+
+    def take_over(self, before: Rungs) -> None:
+        """Begin in the place of another model's rungs, and go on with what those have counted."""
+        now_s = self._since_s = time.monotonic()
+        before._count_seconds(now_s)
+        self._down, self._up, self._standing = before._down, before._up, before._standing
+        if before.names == self.names:
+            self._seconds = before._seconds
+        self._controller = self._new_controller()
+        self.acceleration.take_over(before.acceleration)
 
     @property
     def options(self) -> Pipeline:
@@ -90,12 +112,9 @@ class Rungs:
 
     def _on(self, rung: int, *, accelerated: bool | None = None) -> Pipeline:
         """Return the pipeline on a rung, with or without accelerator, as it is now if not given."""
-        options, acceleration = self._options[rung], self._acceleration
-        if acceleration is None:
-            return options
         if accelerated is None:
-            accelerated = not acceleration.on_cpu
-        return acceleration.applied(options, accelerated=accelerated)
+            accelerated = not self.acceleration.on_cpu
+        return self.acceleration.applied(self._options[rung], accelerated=accelerated)
 
     @property
     def ready(self) -> Ready | None:
@@ -116,9 +135,14 @@ class Rungs:
         options = self._on(self.rung, accelerated=True)
         if self._standing or not options.accelerated:
             return None
-        if self._asked is not None:
+        if self.on_the_move or self.held:
             return False
-        return self._ask(Change(self.rung, options.model_dump_json()))
+        return self._ask(Change(self.rung, options.model_dump_json(), self.revision))
+
+    @property
+    def on_the_move(self) -> bool:
+        """Whether a step was asked for that is not made."""
+        return self._asked is not None
 
     @property
     def any_cache(self) -> bool:
@@ -183,7 +207,7 @@ class Rungs:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _decide(self, controller: LadderController, now_s: float) -> None:
-        held = self._standing or (self._acceleration and self._acceleration.coming_back)
+        held = self.held or self._standing or self.acceleration.coming_back
         step = None if held else controller.decide(now_s)
         if controller.exhausted and not self._told_exhausted:
             self._told_exhausted = True
@@ -197,7 +221,8 @@ class Rungs:
         if step is None:
             return
         self._asked, self._on_the_way = step, False
-        if not self._ask(Change(step.rung, self._on(step.rung).model_dump_json())):
+        options = self._on(step.rung)
+        if not self._ask(Change(step.rung, options.model_dump_json(), self.revision)):
             self._forget(controller)
 
     def refused(self, refused: Refused) -> None:
@@ -225,7 +250,7 @@ class Rungs:
         step = self._asked
         if step is None or self._options[step.rung].all_sources == self.options.all_sources:
             return
-        self._ask(Change(self.rung, self.options.model_dump_json()))
+        self._ask(Change(self.rung, self.options.model_dump_json(), self.revision))
         self._failed(why)
 
     def _failed(self, why: str) -> None:

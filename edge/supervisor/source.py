@@ -29,9 +29,9 @@ class SupervisedSource:
         self._published_labels: list[Any] | None = None
         self._published_ns = -(10**18)
 
-    def on_rung(self, rung: int, pipeline: Pipeline) -> None:
-        """Judge by what is usual on a rung of the ladder, and by its rate, from now on."""
-        self.figures.on_rung(rung)
+    def on_rung(self, rung: int, pipeline: Pipeline, revision: int) -> None:
+        """Judge by what is usual on a rung of a model's ladder, and by its rate, from now on."""
+        self.figures.on_rung(rung, revision)
         self._rate = pipeline.all_sources[self.name].rate
 
     def take_counts(self, *, replaced: int, lost: int, skipped: int) -> None:

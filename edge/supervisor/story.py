@@ -17,13 +17,14 @@ from edge.supervisor.kernel_counts import Kernel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.flight import Frame, Hand, Recording
+    from edge.flight import Frame, Hand, Pause, Recording, ShadowPass
     from edge.supervisor.sensor_log import Felt
 
 BEFORE, AFTER = 12, 8  # neighbours told in words
 FEW = 8  # frames in time; with fewer, what is usual is told from all frames
 NEAR_NS = 1_500_000_000  # sensors are read once a second
 WAY = ("capture", "preprocess", "wait", "inference", "decode")
+UNTIL_THE_END = {flight.CAPTURE, flight.INFERENCE, flight.SHADOW}
 WHAT = {flight.ANSWERED: "answered", flight.CACHED: "cached", flight.LATE: "dropped late"}
 
 Why = Literal["deadline_missed", "worker_died", "asked_for"]
@@ -45,7 +46,7 @@ class Row(Part):
     rung: int = 0
     batch: int = 1
     what: str = Field(max_length=40)
-    """`answered`, `cached`, `dropped late`, or `in hand` when the worker ended."""
+    """`answered`, `cached`, `dropped late`; `in hand` or `in shadow` when the worker ended."""
     at_ms: float
     """When it was captured, from the capture of the frame the story is about."""
     stages_ms: dict[str, float]
@@ -64,6 +65,8 @@ class Row(Part):
     counted_ms: float | None = None
     """How long the kernel was not looked at, around the frame: what the counts are about."""
     collected_ms: float = 0
+    shadow_ms: float = 0
+    """How long the model in shadow had the engine meanwhile."""
 
 
 class Feeling(Part):
@@ -163,7 +166,7 @@ class _Teller:
     def of_a_miss(self, frame: Frame, why: Why) -> Story:
         facts, origin_ns = self._facts, frame.captured_ns
         row = self._row(frame, origin_ns)
-        usual_ms, usual_of = self._usual(frame.source, frame.rung)
+        usual_ms, usual_of = self._usual(frame.source, frame.way)
         before = [f for f in self._felt if f.at_ns <= frame.decoded_ns + NEAR_NS]
         near = [f.reading for f in before if f.at_ns >= origin_ns - NEAR_NS]
         clocks = [max(f.reading.clock_mhz) for f in self._felt if f.reading.clock_mhz]
@@ -180,6 +183,7 @@ class _Teller:
                 major_faults=row.major_faults,
                 counted_ms=row.counted_ms,
                 collected_ms=row.collected_ms,
+                shadow_ms=row.shadow_ms,
                 ahead_ms=self._ahead(frame),
                 throttled=tuple(dict.fromkeys(word for each in near for word in each.throttled)),
                 clock_mhz=lowest,
@@ -222,7 +226,7 @@ class _Teller:
     def of_nothing(self, why: Why, sentence: str = "") -> Story:
         newest = list(self.frames.values())[-BEFORE - AFTER :]
         origin_ns = newest[-1].captured_ns if newest else self._facts.end_ns
-        usual = self._usual(newest[-1].source, newest[-1].rung) if newest else ({}, 0)
+        usual = self._usual(newest[-1].source, newest[-1].way) if newest else ({}, 0)
         missed = sum(is_late(frame, self._facts) for frame in self.frames.values())
         count = f"{missed} of the last {len(self.frames)} frames missed their deadline"
         rows = [self._row(frame, origin_ns) for frame in newest]
@@ -267,18 +271,18 @@ class _Teller:
         return [self._row(each, frame.captured_ns) for each in near]
 
     @cache  # noqa: B019  lives no longer than its story is told
-    def _usual(self, source: int, rung: int | None = None) -> tuple[dict[str, float], int]:
+    def _usual(
+        self, source: int, way: tuple[int, int] | None = None
+    ) -> tuple[dict[str, float], int]:
         """Return what each stage usually takes, and of how many frames that is the median.
 
-        Of forward passes of a source, on one rung where one is named, that were in time; of all
+        Of forward passes of a source, one way where one is named, that were in time; of all
         where those are few.
         """
         same = [
             frame
             for frame in self.frames.values()
-            if frame.what == flight.ANSWERED
-            and frame.source == source
-            and rung in {None, frame.rung}
+            if frame.what == flight.ANSWERED and frame.source == source and way in {None, frame.way}
         ]
         in_time = [frame for frame in same if not is_late(frame, self._facts)]
         frames = in_time if len(in_time) >= FEW else same
@@ -294,7 +298,7 @@ class _Teller:
         No more than it takes longer than the fastest did.
         """
         same = [each for each in self.frames.values() if each.source == frame.source]
-        passes = [each for each in same if each.what == flight.ANSWERED and each.rung == frame.rung]
+        passes = [each for each in same if each.what == flight.ANSWERED and each.way == frame.way]
         between = [b.captured_ns - a.captured_ns for a, b in pairwise(same)]
         if not between or not passes:
             return 0.0
@@ -326,12 +330,11 @@ class _Teller:
             prepared = kernel.between(frame.captor, begun_ns, frame.prepared_ns)
             ran = kernel.between(frame.runner, frame.prepared_ns, ended_ns)
             met = prepared.plus(ran) if prepared and ran else ran or prepared
-        pauses = self._recording.pauses
-        collected = sum(
-            max(min(p.ended_ns, ended_ns) - max(p.began_ns, begun_ns), 0) for p in pauses
-        )
+        between = (begun_ns, ended_ns)
+        collected = sum(_common_ns(between, p) for p in self._recording.pauses)
+        shadow = sum(_common_ns(between, s) for s in self._recording.shadows)
         waited_ns = met.waited_ns if met else None
-        usual_ms, _ = self._usual(frame.source, frame.rung)
+        usual_ms, _ = self._usual(frame.source, frame.way)
         over_ms = round(_ms(frame.total_ns) - sum(usual_ms.values()), 3)
         return Row(
             frame=frame.number,
@@ -352,26 +355,32 @@ class _Teller:
             minor_faults=met.minor_faults if met else None,
             counted_ms=_ms(met.counted_ns) if met else None,
             collected_ms=_ms(collected),
+            shadow_ms=_ms(shadow),
         )
 
     def _in_hand(self, hand: Hand, origin_ns: int) -> Row:
         """The frame that a thread had in hand when the worker ended."""
         ends = [hand.captured_ns, hand.retrieved_ns, hand.prepared_ns, hand.taken_ns]
         known = [end for end in ends if end]
-        if hand.stage in {flight.CAPTURE, flight.INFERENCE}:  # that of others is not noted
+        if hand.stage in UNTIL_THE_END:  # that of others is not noted
             known.append(self._facts.end_ns)
         spent = [_ms(ended - began) for began, ended in pairwise(known)]
-        stages = dict(zip(WAY, spent, strict=False))
+        way = ("shadow",) if hand.stage == flight.SHADOW else WAY
+        stages = dict(zip(way, spent, strict=False))
         total_ms = _ms(self._facts.end_ns - hand.captured_ns)
         return Row(
             frame=hand.number,
             source=self._facts.sources[hand.source],
-            what="in hand",
+            what="in shadow" if hand.stage == flight.SHADOW else "in hand",
             at_ms=_ms(hand.captured_ns - origin_ns),
             stages_ms=stages,
             total_ms=total_ms,
             missed=total_ms > self._facts.deadlines_ms[hand.source],
         )
+
+
+def _common_ns(between: tuple[int, int], other: Pause | ShadowPass) -> int:
+    return max(min(other.ended_ns, between[1]) - max(other.began_ns, between[0]), 0)
 
 
 def _feeling(felt: Felt, origin_ns: int) -> Feeling:

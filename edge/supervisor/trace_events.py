@@ -28,6 +28,7 @@ UNTIL_THE_END = {
     flight.PREPROCESS: "capture and preprocess",
     flight.INFERENCE: "inference",
     flight.DECODE: "inference and decode",
+    flight.SHADOW: "shadow",
 }
 """What a frame in hand went through since the last time that was noted, by its stage."""
 Event = dict[str, Any]
@@ -50,6 +51,10 @@ def trace_events(
         if pause.began_ns >= origin_ns:
             name = f"generation {pause.generation}"
             writer.slice(COLLECTIONS, name, pause.began_ns, pause.ended_ns)
+    for shadow in recording.shadows:
+        if shadow.began_ns >= origin_ns:
+            name = f"shadow of frame {shadow.number}"
+            writer.slice(THREADS + shadow.thread, name, shadow.began_ns, shadow.ended_ns)
     writer.samples(recording.samples)
     for each in felt:
         writer.felt(each)

@@ -13,6 +13,7 @@ from edge.sources.pacing import sleep_until
 from edge.wire import Began, Note
 from edge.worker.preprocess import Preprocessor
 from edge.worker.rehearsal import Rehearsal
+from edge.worker.schedule import NEVER_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -47,6 +48,7 @@ class CaptureSide:
         number: int,
         name: str,
         alone: bool,
+        deadline_ms: float,
         first_frame: int,
         surroundings: Surroundings = NOWHERE,
     ) -> None:
@@ -63,6 +65,9 @@ class CaptureSide:
         self._tell = tell
         self._recorder = inference.recorder
         self._lens = inference.lens
+        self._shadow = inference.shadow
+        self._deadline_ns = round(deadline_ms * 1e6)
+        self._in_hand = False
         # A source that does not begin anew is somewhere else by now; of the others, what the last
         # worker had is passed over.
         self._offset = 0 if options.begins_anew else first_frame
@@ -148,7 +153,20 @@ class CaptureSide:
         self._preprocess = Preprocessor(way.options.model, way.preprocess.spec)
         self._slot = self._mailbox.blank(way)
         self._rehearsal = Rehearsal(self._options, way, alone=self._alone)
-        self.source.make_smaller(self._preprocess.reduction, self._preprocess.scaling)
+        self._make_smaller()
+
+    def _make_smaller(self) -> None:
+        """Let the source make frames as small as will do, for a model in shadow as well."""
+        own = self._preprocess
+        other = self._beside = self._shadow.way
+        if other is None or self._shadow.has_input_of(self._way):
+            self.source.make_smaller(own.reduction, own.scaling)
+            return
+        its = other.preprocess
+        self.source.make_smaller(
+            lambda width, height: min(own.reduction(width, height), its.reduction(width, height)),
+            lambda width, height: max(own.scaling(width, height), its.scaling(width, height)),
+        )
 
     @property
     def rehearsing_since_ns(self) -> int:
@@ -181,6 +199,8 @@ class CaptureSide:
                 if self._wanted_options != self._options:
                     return
                 self._change_to(self._wanted)
+            if self._shadow.way is not self._beside:
+                self._make_smaller()
             way, slot = self._way, self._slot
             runs = self._since_run + 1 >= way.every
             if self._live:
@@ -216,15 +236,11 @@ class CaptureSide:
             try:
                 frame = self._prepare(slot)
             except FrameError as error:
-                where = "" if grabbed.name in str(error) else f"{grabbed.name}: "
-                details = {"frame": slot.frame, "file": grabbed.name or None}
-                self._note("frame_failed", f"{where}{error}", **details)
+                self._failed(slot, error)
                 continue
             prepared_ns = slot.prepared_ns
-            if mailbox.offer(slot):
+            if self._offer(slot):
                 yield slot
-            else:
-                self._recorder.resting()
             self._slot = mailbox.blank(way)
             self._rehearsal.frame = frame
             spent_ns = prepared_ns - began_ns
@@ -235,8 +251,24 @@ class CaptureSide:
         self.skipped += 1
         self.source.accepted(grabbed.number)
 
+    def _failed(self, slot: Slot, error: FrameError) -> None:
+        self._in_hand = False
+        name = slot.grabbed.name
+        where = "" if name in str(error) else f"{name}: "
+        details = {"frame": slot.frame, "file": name or None}
+        self._note("frame_failed", f"{where}{error}", **details)
+
+    def _offer(self, slot: Slot) -> bool:
+        """Hand on a frame; True where the engine is idle: it is this thread's to run."""
+        idle = self._mailbox.offer(slot)
+        self._in_hand = False
+        if not idle:
+            self._recorder.resting()
+        return idle
+
     def _prepare(self, slot: Slot) -> NDArray[Any] | ModelInput:
         """Decode the frame grabbed last and make the model's input of it; return the frame."""
+        self._in_hand = True
         if slot.grabbed.digest is not None:
             self._tell(Began(slot.frame, slot.grabbed.digest))
         self._recorder.capturing(slot)
@@ -245,8 +277,11 @@ class CaptureSide:
         slot.retrieved_ns = time.monotonic_ns()
         slot.unpacking_ns = slot.retrieved_ns - began_ns
         self._lens.captured(slot, frame)
+        self._shadow.captured(slot, frame)
         self._recorder.marks[slot.mark] = PREPROCESS
-        self._preprocess(frame, slot.tensor)
+        slot.geometry = self._preprocess(frame, slot.tensor)
+        if self.source.size is not None:
+            slot.geometry = slot.geometry.of_size(*self.source.size)
         slot.prepared_ns = time.monotonic_ns()
         return frame
 
@@ -262,6 +297,21 @@ class CaptureSide:
         free_ns = self._inference.free_ns()
         if free_ns is not None and self._way.batch == 1:
             sleep_until(free_ns - 2 * round(self._usual_prepare_ns) - EARLY_NS, self.stopping)
+
+    def engine_wanted_ns(self) -> int:
+        """Return by when the engine has to be free, lest the next frame wait for it.
+
+        Where nobody knows when that comes: so soon that one which came just now would be in time.
+        """
+        if not self._live:
+            return NEVER_NS
+        if self._in_hand:
+            return 0
+        due_ns = self.source.due_ns()
+        if due_ns is not None:
+            return due_ns - self._rehearsal.lead_ns - HANDOVER_NS
+        usual_ns = round(self._usual_prepare_ns) + self._way.costs.most(1)
+        return time.monotonic_ns() + self._deadline_ns - usual_ns - HANDOVER_NS
 
     def has_time(self) -> bool:
         """Whether a forward pass that begins now will have ended before the next frame comes."""

@@ -13,10 +13,12 @@ from edge.wire import Done, Late
 from edge.worker.cache import Kept
 from edge.worker.lens import Lens
 from edge.worker.recorder import Recorder
+from edge.worker.shadow import Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.decoders.base import Prediction
     from edge.wire import Record
     from edge.worker.cache import ResultCache
     from edge.worker.mailbox import Mailbox, Slot
@@ -34,11 +36,18 @@ class InferenceSide:
         *,
         live: bool,
         max_frames: int | None,
+        wanted: Callable[[], int],
         recorder: Recorder | None = None,
     ) -> None:
-        """Without a `recorder` it keeps one of its own, which nobody reads."""
+        """`wanted` tells by when the engine has to be free for the next frame.
+
+        Without a `recorder` it keeps one of its own, which nobody reads.
+        """
         self.recorder = recorder if recorder is not None else Recorder()
         self.lens = Lens(tell)
+        self.shadow = Shadow(tell, self.recorder)
+        self._wanted = wanted
+        self._to_shadow: list[tuple[Slot, list[Prediction]]] = []
         self._mailbox = mailbox
         self._tell = tell
         self._live = live
@@ -69,7 +78,9 @@ class InferenceSide:
             for slot in slots:
                 slot.runner = self.recorder.inferring(slot, taken_ns)
                 waited = (slot.captured_ns, slot.retrieved_ns, slot.prepared_ns, taken_ns)
-                late = Late(slot.frame, *waited, slot.source, slot.way.rung, slot.way.accelerated)
+                way = slot.way
+                at = (slot.source, way.rung, way.accelerated, way.revision)
+                late = Late(slot.frame, *waited, *at)
                 self._tell(late)
                 self.recorder.done(late, slot.captor, slot.runner, self._mailbox.waiting)
                 self._mailbox.recycle(slot)
@@ -107,17 +118,36 @@ class InferenceSide:
                 if not self._left:
                     self.stopping.set()
             # The engine does not wait for results of a pulled source: its other thread has time.
-            # But a cache has to know one result before it is asked for the next.
+            # But a cache has to know one result before it is asked for the next, and a model in
+            # shadow answers after it has left.
             free_ns = inferred_ns
-            if self._live or way.cache is not None:
+            if self._live or way.cache is not None or self.shadow.way is not None:
                 self._finish()
                 free_ns = time.monotonic_ns()
             if fresh is slots:
                 way.costs.take(size, free_ns - taken_ns)
+            if self._to_shadow:
+                self._run_in_shadow()
             more = self._mailbox.give_back()
             if not more or self.stopping.is_set():
                 self._finish()
         return more
+
+    def _run_in_shadow(self) -> None:
+        """Have the other model answer what was answered, as far as there is time."""
+        chosen, self._to_shadow = self._to_shadow, []
+        shadow, way = self.shadow, self.shadow.way
+        for slot, predictions in chosen:
+            if way is not None and slot.shadow == way.revision:
+                now_ns = time.monotonic_ns()
+                free = not (self._live and self._mailbox.waiting)
+                if free and shadow.has_time(now_ns, self._wanted()):
+                    self._busy = (now_ns, shadow.least_ns)
+                    shadow.run(way, slot, predictions)
+                    self._busy = None
+                else:
+                    shadow.skip()
+            self._mailbox.recycle(slot)
 
     def finish(self) -> None:
         """Decode and hand on what forward passes have left to be finished."""
@@ -130,10 +160,12 @@ class InferenceSide:
             slot = self._unfinished.popleft()
             hit, way = slot.hit, slot.way
             if hit is None:
-                predictions, told = way.decode(slot.outputs), None
+                predictions, told = way.decode(slot.outputs, slot.geometry), None
                 decoded_ns, batch = time.monotonic_ns(), slot.batch
                 if way.cache is not None:
-                    kept = Kept(slot.frame, slot.captured_ns, predictions, slot.source)
+                    kept = Kept(
+                        slot.frame, slot.captured_ns, predictions, slot.source, slot.geometry
+                    )
                     way.cache.keep(slot.asked, kept)
             else:
                 predictions, told = hit.kept.predictions, hit.told
@@ -156,12 +188,16 @@ class InferenceSide:
                 slot.grabbed.asked,
                 slot.unpacking_ns if slot.grabbed.asked is not None else 0,
                 way.accelerated,
+                way.revision,
             )
             self._tell(done)
             if slot.picture is not None:
                 self.lens.answered(slot, done)
             self.recorder.done(done, slot.captor, slot.runner, self._mailbox.waiting)
-            self._mailbox.recycle(slot)
+            if slot.shadow >= 0 and hit is None:
+                self._to_shadow.append((slot, predictions))
+            else:
+                self._mailbox.recycle(slot)
             self._since_collection += 1
         if self._since_collection >= COLLECT_EVERY:
             self._since_collection = 0
@@ -183,5 +219,7 @@ def _not_known(slots: list[Slot], cache: ResultCache) -> list[Slot]:
     """Ask the cache for each frame; return those that it has no result for."""
     for slot in slots:
         slot.hit = cache.find(slot.tensor, slot.captured_ns)
+        if slot.hit is not None and slot.hit.kept.geometry != slot.geometry:
+            slot.hit = None
         slot.asked = cache.asked
     return slots if all(slot.hit is None for slot in slots) else [s for s in slots if s.hit is None]

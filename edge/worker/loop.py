@@ -55,7 +55,12 @@ class Loop:
         )
         self.mailbox = Mailbox(schedule, self._coming)
         self.inference = InferenceSide(
-            self.mailbox, tell, live=live, max_frames=max_frames, recorder=recorder
+            self.mailbox,
+            tell,
+            live=live,
+            max_frames=max_frames,
+            wanted=self._engine_wanted,
+            recorder=recorder,
         )
         alone = len(sources) == 1
         numbers = [*first_frames, *[0] * len(sources)]
@@ -69,6 +74,7 @@ class Loop:
                 number=place,
                 name="" if alone else name,
                 alone=alone,
+                deadline_ms=options.deadline_of(name),
                 first_frame=numbers[place],
                 surroundings=surroundings,
             )
@@ -121,6 +127,7 @@ class Loop:
             [capture.lost for capture in self.captures],
             [capture.skipped for capture in self.captures],
             self.inference.busy_since_ns or max(each.rehearsing_since_ns for each in self.captures),
+            self.inference.shadow.skipped,
         )
 
     def _go_the_way(self) -> None:
@@ -164,6 +171,9 @@ class Loop:
             capture = self._free.get()
             if capture is not None:
                 capture.close()
+
+    def _engine_wanted(self) -> int:
+        return min(capture.engine_wanted_ns() for capture in self.captures)
 
     def _coming(self) -> list[int | None]:
         return [capture.source.due_ns() for capture in self.captures]

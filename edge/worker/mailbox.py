@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edge.geometry import NO_PICTURE, Geometry
 from edge.sources.base import Grabbed
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.sources.base import ModelInput
     from edge.worker.cache import Hit
     from edge.worker.prepare import Prepared
     from edge.worker.schedule import Next, Schedule
@@ -35,6 +37,8 @@ class Slot:
     grabbed: Grabbed = NOTHING
     frame: int = -1
     """Its number within its source, over all workers of the pipeline."""
+    geometry: Geometry = NO_PICTURE
+    """Where the tensor lies in the frame."""
     captured_ns: int = 0
     retrieved_ns: int = 0
     prepared_ns: int = 0
@@ -57,6 +61,10 @@ class Slot:
     """A copy of the frame, where somebody asked for one."""
     asked: Any = None
     """What the cache knows the tensor by."""
+    shadow: int = -1
+    """Revision of the model in shadow that is to answer the frame as well; -1 where none is."""
+    pixels: NDArray[Any] | ModelInput | None = None
+    """A copy of the frame for it, where it takes another input."""
 
 
 class Mailbox:
@@ -95,11 +103,11 @@ class Mailbox:
 
     def blank(self, way: Prepared) -> Slot:
         """Return a slot to write, for a thread that has a source."""
-        with self._lock:
-            slot = self._free.pop() if self._free else None
-        if slot is None or slot.way is not way:
-            slot = Slot(way.preprocess.buffer(), way)
-        return slot
+        with self._lock:  # one that is made for another way would keep that way's engine
+            self._free = [slot for slot in self._free if slot.way is way]
+            if self._free:
+                return self._free.pop()
+        return Slot(way.preprocess.buffer(), way)
 
     def offer(self, slot: Slot) -> bool:
         """Offer a written slot; True when the engine was idle: it is now the caller's to run.

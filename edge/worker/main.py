@@ -21,13 +21,13 @@ from edge.config.pipeline import Pipeline
 from edge.errors import EdgeError
 from edge.identity import client_id
 from edge.sources.base import Surroundings
-from edge.wire import Accepted, Change, Ended, Failed, Job, Look, Note, Stop, Wire
+from edge.wire import Accepted, Accompany, Change, Ended, Failed, Job, Look, Note, Stop, Wire
 from edge.worker.cpu import take_place
 from edge.worker.line import ORPHANED, Line
 from edge.worker.loop import Loop
-from edge.worker.prepare import Prepared, quiet_python
+from edge.worker.prepare import quiet_python
 from edge.worker.recorder import Recorder
-from edge.worker.rungs import Rungs, prepare_for
+from edge.worker.rungs import Rungs
 
 BEAT_S = 0.5
 JOB_LIMIT_S = 60.0
@@ -50,12 +50,12 @@ def main() -> None:
     try:
         options = Pipeline.model_validate_json(job.options)
         refused = [] if job.check_only else list(take_place(options.cpu))
-        prepared = prepare_for(job, options, rung=job.rung)
-        line.tell(prepared.ready)
-        for sentence in (*refused, *prepared.refusals):
+        rungs = Rungs(job, line)
+        line.tell(rungs.first.ready)
+        for sentence in (*refused, *rungs.first.refusals):
             line.tell(Note("not_permitted", sentence, {}))
         if not job.check_only:
-            _run(job, options, prepared, line)
+            _run(job, options, rungs, line)
     except EdgeError as error:
         line.may_wait = True
         line.tell(Failed(type(error).__name__, str(error)))
@@ -92,21 +92,21 @@ def _surroundings(job: Job) -> Surroundings:
     return Surroundings(broker, tuple(job.left_out), job.careful, owner)
 
 
-def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
+def _run(job: Job, options: Pipeline, rungs: Rungs, line: Line) -> None:
     line.may_wait = not options.live  # a pulled source loses nothing
     recorder = Recorder(_ring(), backlog=line.wire.backlog)
     recorder.watch_engine()
     gc.callbacks.append(recorder.collecting)
     loop = Loop(
         options,
-        prepared,
+        rungs.first,
         line.tell,
         first_frames=job.first_frames,
         max_frames=job.max_frames,
         recorder=recorder,
         surroundings=_surroundings(job),
     )
-    rungs = Rungs(job, prepared, loop, line)
+    rungs.serve(loop)
     told_to_stop = threading.Event()
 
     def listen() -> None:
@@ -121,7 +121,7 @@ def _run(job: Job, options: Pipeline, prepared: Prepared, line: Line) -> None:
                 if isinstance(record, Stop):
                     told_to_stop.set()
                     loop.stop()
-                elif isinstance(record, Change):
+                elif isinstance(record, (Change, Accompany)):
                     rungs.change(record)
                 elif isinstance(record, Look):
                     loop.inference.lens.ask(record)

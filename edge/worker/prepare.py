@@ -18,6 +18,7 @@ from edge.engines.choose import choose
 from edge.engines.delegates import refuse_unfit
 from edge.engines.model_file import read_model_file
 from edge.errors import BatchError, DecodeError, ModelError
+from edge.geometry import NO_PICTURE
 from edge.wire import Ready
 from edge.worker.cache import ResultCache, result_cache
 from edge.worker.load_engine import load_engine
@@ -71,6 +72,11 @@ class Prepared:
         return self.ready.accelerated
 
     @property
+    def revision(self) -> int:
+        """Which of the models that the pipeline has had."""
+        return self.ready.revision
+
+    @property
     def every(self) -> int:
         """Only every n-th frame is run."""
         return self.options.every
@@ -96,12 +102,13 @@ def prepare(
     pipeline: str = "",
     tuning: Tuning | str | None = None,
     rung: int = 0,
+    revision: int = 0,
     others: Iterable[Prepared] = (),
 ) -> Prepared:
     """Load the model, see that everything fits, and run it warm.
 
     `tuning` is what `find_tuning` returned for the pipeline of this name. An engine that one
-    of the `others` has loaded is not loaded again.
+    of the `others` has loaded is not loaded again; they are of the same revision.
 
     Raises ModelError, EngineError, AcceleratorError, DecodeError, CacheError or ConfigError, each
     saying what does not fit; GoldenError where the model gives other answers than it must.
@@ -128,6 +135,11 @@ def prepare(
     loaded = load_engine(model, choice, summary)
     engine, choice, refusals = loaded.engine, loaded.engine.choice, [*loaded.refusals]
     preprocess = Preprocessor(model, engine.inputs[0])
+    if options.decode.tells_places and not preprocess.takes_pixels:
+        raise DecodeError(
+            f"{model.path}: `{options.decode.type}` tells places in pictures, and the model's "
+            f"input is none ({preprocess.spec}); `type: raw` shows its outputs as they are"
+        )
     try:
         decode = options.decode.make(engine.outputs, read_labels(model.labels))
     except DecodeError as error:
@@ -156,6 +168,7 @@ def prepare(
         batch=options.batch.max_size if batches is not None else 1,
         accelerated=options.accelerated,
         golden=loaded.golden,
+        revision=revision,
     )
     prepared = Prepared(
         options,
@@ -176,7 +189,7 @@ def prepare(
 
 
 def _same_engine(one: Pipeline, other: Pipeline) -> bool:
-    """Whether two rungs differ in nothing that an engine is loaded and tried for."""
+    """Whether two rungs of a model differ in nothing that an engine is loaded and tried for."""
     return (one.model, one.decode, one.batch) == (other.model, other.decode, other.batch)
 
 
@@ -220,7 +233,7 @@ def _warm_up(engine: Engine, preprocess: Preprocessor, decode: Decoder) -> tuple
         outputs = engine.run(tensor)
         if count == 0:
             first_ms = (time.monotonic_ns() - ready_ns) / 1e6
-        decode(outputs)
+        decode(outputs, NO_PICTURE)
     return first_ms, time.monotonic_ns() - began_ns
 
 
@@ -230,5 +243,5 @@ def _time_batch(prepared: Prepared, size: int) -> int:
     prepared.run(tensors)
     began_ns = time.monotonic_ns()
     for outputs in prepared.run(tensors):
-        prepared.decode(outputs)
+        prepared.decode(outputs, NO_PICTURE)
     return time.monotonic_ns() - began_ns

@@ -80,6 +80,28 @@ class Recorder:
         )
         return hand.thread
 
+    def shadowing(self, slot: Slot, began_ns: int) -> None:
+        """Note that the model in shadow begins to answer a frame that has its result."""
+        hand, stage = self._hand, flight.SHADOW
+        at = (slot.frame, stage, slot.source, began_ns)
+        flight.HAND.pack_into(self.marks, hand.at, *at, 0, 0, 0)
+
+    def shadowed(self, slot: Slot, began_ns: int, ended_ns: int) -> None:
+        """Write down that it has."""
+        number = next(self._numbers)
+        flight.SHADOW_PASS.pack_into(
+            self.marks,
+            flight.RECORDS_AT + number % flight.CAPACITY * flight.RECORD_BYTES,
+            number + 1,
+            flight.IS_SHADOW_PASS,
+            self._hand.thread,
+            slot.source,
+            slot.frame,
+            began_ns,
+            ended_ns,
+            number + 1,
+        )
+
     def rehearse(self) -> None:
         """Go through what stands on a frame's way, so that it is in the caches for the next."""
         hand = self._hand
@@ -113,6 +135,7 @@ class Recorder:
             runner,
             waiting,
             len(self._backlog),
+            record.revision & 0xFF,
             *way,
             number + 1,
         )

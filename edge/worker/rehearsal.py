@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from edge.geometry import NO_PICTURE
 from edge.sources.pacing import sleep_until
 
 if TYPE_CHECKING:
@@ -53,20 +54,25 @@ class Rehearsal:
         self.since_ns = 0
         """When the one under way began; 0 when there is none. It may hang like any pass."""
 
+    @property
+    def lead_ns(self) -> int:
+        """How long before a frame it begins; 0 where there is nothing to gain."""
+        if not self._wanted or self._usual_ns > self._affordable_ns:
+            return 0
+        return round(1.25 * self._usual_ns) + MARGIN_NS
+
     def before(self, due_ns: int | None, tensor: NDArray[Any], stop: threading.Event) -> bool:
         """Wait until shortly before a frame is due, and go its way with the last one.
 
         `tensor` is a buffer that nobody reads. Returns False, at once, where there is nothing to
         gain, or no time left. Only while the engine is idle.
         """
-        if not self._wanted or due_ns is None or self.frame is None:
+        if due_ns is None or self.frame is None or not self.lead_ns:
             return False
-        if self._usual_ns > self._affordable_ns:
-            return False
-        if not sleep_until(due_ns - round(1.25 * self._usual_ns) - MARGIN_NS, stop):
+        if not sleep_until(due_ns - self.lead_ns, stop):
             return False
         self.since_ns = began_ns = time.monotonic_ns()
-        self._decode(self._run([tensor])[0])
+        self._decode(self._run([tensor])[0], NO_PICTURE)
         # Last what comes first, lest a large model drives it out of the caches again.
         self._preprocess(self.frame, tensor)
         self.since_ns = 0

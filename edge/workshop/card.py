@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from edge import __version__
-from edge.errors import ConfigError, EdgeError
+from edge.catalogue.card import CARD, SIGNATURE, parse_card
+from edge.errors import CardError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-CARD, README = "card.yaml", "README.md"
-SIGNATURE = f"{CARD}.minisig"
+README = "README.md"
 WIDTH = 96
 PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert", "scikit-learn", "numpy")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
@@ -45,7 +45,8 @@ def write_folder(out: Path, card: dict[str, Any], files: Mapping[str, File]) -> 
 
     `card` has name, version, description and licence, and whatever else people should know; the
     digests of `files` and a README.md are added here. A model's folder that is there is replaced.
-    Raises ConfigError as `check_out` does, EdgeError where it cannot be written.
+    Raises ConfigError as `check_out` does, CardError where the card is none that can be read, and
+    EdgeError where it cannot be written.
     """
     check_out(out)
     page = File("readme", readme(card).encode())
@@ -61,7 +62,9 @@ def write_folder(out: Path, card: dict[str, Any], files: Mapping[str, File]) -> 
     head = ("name", "version", "description", "licence")
     whole = {key: card[key] for key in head} | {"files": listed}
     whole |= {key: value for key, value in card.items() if key not in head}
-    contents = {name: file.data for name, file in files.items()} | {CARD: as_yaml(whole).encode()}
+    text = as_yaml(whole).encode()
+    parse_card(text, str(out / CARD))
+    contents = {name: file.data for name, file in files.items()} | {CARD: text}
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +105,15 @@ def check_out(out: Path) -> None:
             f"{out}: holds {stray[0]}, which its {CARD} does not name: move it away, or name a new "
             "folder"
         )
+
+
+def check_head(head: dict[str, Any]) -> None:
+    """Find out, before any work, whether a card may begin so. Raises ConfigError."""
+    a_file = {"role": "model", "size_bytes": 1, "sha256": "0" * 64}
+    try:
+        parse_card(as_yaml(head | {"files": {"model.tflite": a_file}}).encode(), "the card")
+    except CardError as error:
+        raise ConfigError(str(error)) from error
 
 
 def read_old(out: Path) -> dict[str, Any] | None:

@@ -102,10 +102,10 @@ def _tflite(path: Path) -> FloatModel:
             f"{path}: is compiled for the Edge TPU, and so quantized already: name the float model "
             "that it was made from"
         )
+    # In a process of its own, before it is let in here: a file may take its interpreter along.
+    ask("edge.engines.loading", path, "litert", "1")
     content = path.read_bytes()
     refuse_quantized(content, str(path))
-    # In a process of its own, before any is let in here: a file may take its interpreter along.
-    ask("edge.engines.loading", path, "litert", "1")
     if len(summary.inputs) != 1:
         raise ModelError(
             f"{path}: takes {len(summary.inputs)} inputs; only models with one can be run"

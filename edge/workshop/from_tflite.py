@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.errors import ModelError
+from edge.errors import EdgeError, ModelError
 from edge.workshop.convert import CALIBRATED, Mode, TensorType, end_of
 from edge.workshop.framework import bring, quiet
 
@@ -33,10 +33,10 @@ def quantize_tflite(
 ) -> bytes:
     """Return a float model, quantized.
 
-    `samples`, [n, *input shape without its batch], calibrate the ranges of activations, as moving
-    averages of each sample's least and largest values. `input_range` is the input's own where it
-    is known beforehand: a pixel's. Raises ConfigError for types that do not go with the mode,
-    ModelError where the file cannot be quantized.
+    `samples`, [n, *input shape without its batch], calibrate the ranges of activations: from the
+    least to the largest value of all, as TensorFlow's converter takes them. `input_range` is the
+    input's own where it is known beforehand: a pixel's. Raises ConfigError for types that do not
+    go with the mode, ModelError where the file cannot be quantized.
     """
     ends = {
         "INPUT": end_of(mode, "input", input_type),
@@ -44,14 +44,13 @@ def quantize_tflite(
     }
     try:
         with quiet():
-            quantizer = bring("ai_edge_quantizer.quantizer").Quantizer(bytearray(tflite))
-            quantizer.load_quantization_recipe(_recipe(mode, ends, per_channel=per_channel))
-            found = (
-                _calibrated(quantizer, tflite, samples, input_range) if mode in CALIBRATED else {}
-            )
+            recipe = _recipe(mode, ends, per_channel=per_channel)
+            tflite = _with_signature(tflite)
+            quantizer = bring("ai_edge_quantizer.quantizer").Quantizer(bytearray(tflite), recipe)
+            found = _ranges(tflite, samples, input_range, recipe) if mode in CALIBRATED else {}
             made = quantizer.quantize(found, enable_progress_report=False)
             return bytes(made.quantized_model)
-    except ModelError:
+    except EdgeError:
         raise
     except Exception as error:  # whatever a foreign graph makes it raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -60,10 +59,13 @@ def quantize_tflite(
 
 def refuse_quantized(tflite: bytes, name: str) -> None:
     """Raise ModelError where a model's weights or activations are quantized already."""
-    with quiet():
-        read = bring("ai_edge_quantizer.utils.tfl_flatbuffer_utils").read_model
-        model = read(bytearray(tflite))
-        kinds = bring("ai_edge_quantizer.qtyping").TensorType
+    kinds = bring("ai_edge_quantizer.qtyping").TensorType
+    try:
+        with quiet():
+            read = bring("ai_edge_quantizer.utils.tfl_flatbuffer_utils").read_model
+            model = read(bytearray(tflite))
+    except Exception as error:  # whatever a foreign graph makes it raise
+        raise ModelError(f"{name}: ai-edge-quantizer cannot read it: {error}") from error
     types = {getattr(kinds, each): each for each in QUANTIZED_TYPES if hasattr(kinds, each)}
     for graph in model.subgraphs:
         for tensor in graph.tensors:
@@ -74,6 +76,24 @@ def refuse_quantized(tflite: bytes, name: str) -> None:
                     f"{name}: is quantized already (its tensor {label} is {types[tensor.type]}): "
                     "name the float model that it was made from"
                 )
+
+
+def _with_signature(tflite: bytes) -> bytes:
+    """Return the model with a signature, which ai-edge-quantizer calls it by.
+
+    Files that TensorFlow before 2.5 wrote have none.
+    """
+    tools = bring("ai_edge_litert.tools.flatbuffer_utils")
+    model = tools.read_model_from_bytearray(bytearray(tflite))
+    if model.signatureDefs:
+        return tflite
+    schema, graph = bring("ai_edge_litert.schema_py_generated"), model.subgraphs[0]
+    inputs, outputs = (
+        [schema.TensorMapT(f"{end}_{at}".encode(), int(tensor)) for at, tensor in enumerate(listed)]
+        for end, listed in (("input", graph.inputs), ("output", graph.outputs))
+    )
+    model.signatureDefs = [schema.SignatureDefT(inputs, outputs, b"serving_default", 0)]
+    return bytes(tools.convert_object_to_bytearray(model))
 
 
 def _recipe(mode: Mode, ends: dict[str, TensorType], *, per_channel: bool) -> list[dict[str, Any]]:
@@ -114,23 +134,30 @@ def _rule(
     return rule | {"algorithm_key": "min_max_uniform_quantize", "op_config": config}
 
 
-def _calibrated(
-    quantizer: Any,
+def _ranges(
     tflite: bytes,
     samples: NDArray[np.float32],
     input_range: tuple[float, float] | None,
+    recipe: list[dict[str, Any]],
 ) -> Any:
+    """Return the range of each tensor, by its name, as ai-edge-quantizer has them."""
     interpreter = bring("ai_edge_litert.interpreter").Interpreter(model_content=tflite)
     signatures = interpreter.get_signature_list()
     if len(signatures) != 1:
         raise ModelError(
-            f"has {len(signatures)} signatures, and ai-edge-quantizer calibrates files with one: "
-            "convert the network again with TensorFlow 2.5 or newer"
+            f"it has {len(signatures)} signatures, and only files with one can be calibrated"
         )
     ((key, told),) = signatures.items()
     (name,) = told["inputs"]
-    given = [{name: sample[np.newaxis]} for sample in samples]
-    found = quantizer.calibrate({key: given}, num_threads=1)
+    rules = bring("ai_edge_quantizer.recipe_manager").RecipeManager()
+    rules.load_quantization_recipe(recipe)
+    calibrator = bring("ai_edge_quantizer.calibrator").Calibrator(
+        bytearray(tflite),
+        num_threads=1,
+        qsv_update_func=bring("ai_edge_quantizer.utils.qsv_utils").min_max_update,
+    )
+    calibrator.calibrate({key: [{name: sample[np.newaxis]} for sample in samples]}, rules)
+    found = calibrator.get_model_qsvs()
     if input_range is not None:
         mine = found[interpreter.get_input_details()[0]["name"]]
         for end, value in zip(("min", "max"), input_range, strict=True):

@@ -18,7 +18,7 @@ from edge.workshop.evaluate import quantized, real
 from edge.workshop.framework import bring, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
@@ -95,29 +95,26 @@ def layer_errors(
     return sorted((each for each in found if each.lost), key=lambda each: -each.lost)
 
 
-def left_in_float(model: bytes, mode: Mode, ends: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what of a quantized model still computes in float, how often, and why.
-
-    `ends` are the types of its input and output.
-    """
+def left_in_float(model: bytes, mode: Mode) -> list[dict[str, Any]]:
+    """Return what of a quantized model still computes in float, how often, and why."""
     traced = _Traced(model)
     counts: Counter[tuple[str, str]] = Counter()
     for operator in traced.operators:
         if traced.in_float(operator):
-            counts[operator.kind, _why(operator.kind, mode, ends)] += 1
+            counts[_why(operator, traced, mode), operator.kind] += 1
     return [
         {"operator": kind, "count": count, "why": why}
-        for (kind, why), count in counts.most_common()
+        for (why, kind), count in counts.most_common()
     ]
 
 
-def _why(kind: str, mode: Mode, ends: Sequence[str]) -> str:
+def _why(operator: _Operator, traced: _Traced, mode: Mode) -> str:
     if mode == "int8-weights":
-        return "activations stay float32 in this mode; only weights are int8"
-    if kind in CONVERSIONS:
-        if "float32" in ends:
-            return "turns the float32 input or output, or what stays in float, to integers and back"
-        return "stands around what stays in float"
+        return "activations are float32 in this mode, only weights are int8"
+    if operator.kind in CONVERSIONS:
+        if traced.ends & {*operator.inputs, operator.output}:
+            return "the model's input or output is float32"
+        return "stands between what is left in float and what is not"
     return f"the converter has no {'int8' if mode == 'int8' else 'int16'} form of it"
 
 
@@ -145,6 +142,8 @@ class _Traced:
             self._interpreter.allocate_tensors()
         self._details = {each["index"]: each for each in self._interpreter.get_tensor_details()}
         self._input = self._interpreter.get_input_details()[0]
+        self.ends = {self._input["index"]}
+        self.ends |= {each["index"] for each in self._interpreter.get_output_details()}
         self.operators = [
             _Operator(
                 number,

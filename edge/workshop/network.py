@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError, ModelError
@@ -50,15 +51,18 @@ def check_network_file(path: Path) -> None:
 
 
 def _cause(said: str) -> str:
-    if "unsafe" in said or "Lambda" in said or "lambda" in said:
+    if re.search("unsafe|lambda", said, re.IGNORECASE):
         return (
             "holds Python code (a Lambda layer or function), which is never run from a file: build "
             "the network of Keras's own layers"
         )
     if "not a zip file" in said or "File not found" in said or "Bad magic" in said:
         return "is no .keras file, or is cut off; copy or save it again"
-    if "Could not locate" in said or "registered" in said:
-        return f"uses a layer that Keras does not know: {_line(said)}"
+    if found := re.search(r"Could not locate (?:class|function) '(\w+)'", said):
+        return (
+            f"uses {found[1]}, which is none of Keras's own, and whose code is not in the file: build "
+            "the network of Keras's own layers"
+        )
     return f"cannot be opened by Keras: {_line(said)}"
 
 

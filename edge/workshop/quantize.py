@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError, ModelError
+from edge.lab.machine import this_machine
 from edge.tensors import TensorSpec
 from edge.workshop import evaluate
 from edge.workshop.convert import CALIBRATED, Mode, TensorType
@@ -127,9 +128,9 @@ def quantize(
     _check_fit(before, data)
     after = evaluate.outputs_of(tflite, data.test.x, on_sample=ran)
     scores = None
-    classes = len(before) == 1 and before[0].ndim == evaluate.TWO and before[0].shape[1] > 1
     if data.classes:
         scores = (evaluate.score(before[0], data.test), evaluate.score(after[0], data.test))
+    classifies = bool(data.classes) or evaluate.are_probabilities(before)
     on_step("comparing layers", 0)
     layers = layer_errors(float_tflite, tflite, data.test.x, model.layers)
     with tempfile.TemporaryDirectory(prefix="edge-quantize-") as folder:
@@ -143,7 +144,6 @@ def quantize(
             on_slice=on_step("measuring latency", slices(paths, settings.seconds)),
         )
         engines = runs_on(paths[1])
-    ends = [tensor.dtype for tensor in (*summary.inputs, *summary.outputs)]
     return Quantized(
         tflite=tflite,
         summary=summary,
@@ -152,10 +152,10 @@ def quantize(
         calibrated_on=len(samples) if settings.mode in CALIBRATED else 0,
         tested_on=len(data.test),
         accuracy=scores,
-        agreement=evaluate.agreement(before[0], after[0]) if classes or data.classes else None,
+        agreement=evaluate.agreement(before[0], after[0]) if classifies else None,
         output_errors=[_output_error(*pair) for pair in zip(before, after, strict=True)],
         worst_layers=layers[:WORST_LAYERS],
-        left_in_float=left_in_float(tflite, settings.mode, ends),
+        left_in_float=left_in_float(tflite, settings.mode),
         costs=(costs[0], costs[1]),
         runs_on=engines,
     )
@@ -206,12 +206,12 @@ def card_of(made: Quantized, model: FloatModel, data: Data, settings: Settings) 
             "calibration": f"{made.calibrated_on} samples of the training part"
             if made.calibrated_on
             else "none needed",
-            "macs": after.macs,
         },
     }
     for end in ("input", "output"):
         card[end] = [_tensor(each) for each in getattr(made.summary, f"{end}s")]
     card["size_bytes"] = {"float": before.size_bytes, "quantized": after.size_bytes}
+    card["macs"] = after.macs
     if made.accuracy is not None:
         names = ("float", "quantized")
         card["accuracy"] = {
@@ -241,6 +241,7 @@ def _latency(made: Quantized) -> dict[str, Any]:
         "what": "the forward pass alone, warm, in turns, milliseconds",
         "engine": f"{after.subject.engine} {after.subject.engine_version}, "
         f"{after.subject.threads} thread",
+        "machine": str(this_machine()),
         "float": before.latency_card,
         "quantized": after.latency_card,
     }

@@ -70,6 +70,13 @@ def assert_same(samples: Samples, metrics: dict[str, Any]) -> None:
         assert samples.get(f"edge_cache_{name}", **who) == cache.get(name)
     if cache:
         _assert_histogram(samples, "edge_cache_latency_seconds", cache["latency_total_ms"], who)
+    if shadow := metrics["shadow"]:
+        own = {**who, "model": shadow["model"], "digest": shadow["model_digest"]}
+        for name in ("frames", "agreed", "skipped", "failed"):
+            assert samples.get(f"edge_shadow_{name}_total", **own) == shadow[name]
+        for of, spent in (("shadow", "inference_ms"), ("serving", "serving_inference_ms")):
+            found = {**own, "of": of}
+            _assert_percentiles(samples, "edge_shadow_inference_seconds", shadow[spent], found)
     ladder = metrics["ladder"] or {"seconds_total": {}}
     for way in ("down", "up"):
         steps = samples.get("edge_ladder_steps_total", **who, direction=way)

@@ -87,6 +87,7 @@ class SimulatedDevice:
             rung_name="full",
             ladder=None,
             accelerator=None,
+            shadow=None,
             rss_bytes=50_000_000,
             supervisor_rss_bytes=40_000_000,
             temperature_c=None,

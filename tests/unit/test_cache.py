@@ -203,7 +203,7 @@ class Scene:
         schedule: Schedule[Slot] = Schedule([NEVER_NS], drop_late=False)
         self._mailbox = Mailbox(schedule, lambda: [None])
         self._inference = InferenceSide(
-            self._mailbox, self.records.append, live=True, max_frames=None
+            self._mailbox, self.records.append, live=True, max_frames=None, wanted=lambda: 0
         )
         self._frames = itertools.count()
         self._began_ns = time.monotonic_ns() - 3600 * 1000 * MS

@@ -12,19 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config.pipeline import Pipeline
+from edge.decoders.base import alike
 from edge.decoders.classification import ClassificationOptions
 from edge.decoders.raw import RawOptions
 from edge.errors import DecodeError
+from edge.geometry import NO_PICTURE
 from edge.tensors import TensorSpec
 from edge.worker.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge.decoders.base import Decoder, Prediction
+
+    WithoutPlaces = Callable[[Sequence[NDArray[Any]]], list[Prediction]]
 
 SOFTMAX = (0.00390625, -128)  # int8, as TFLite quantizes every softmax
 
@@ -35,9 +39,11 @@ def an_output(
     return TensorSpec("scores", shape, dtype, scale, zero_point)
 
 
-def classification(output: TensorSpec, *, labels: Sequence[str] = (), **fields: Any) -> Decoder:
+def classification(
+    output: TensorSpec, *, labels: Sequence[str] = (), **fields: Any
+) -> WithoutPlaces:
     options = ClassificationOptions(type="classification", **fields)
-    return options.make([output], labels)
+    return without_places(options.make([output], labels))
 
 
 def of(*scores: float, dtype: str = "int8") -> NDArray[Any]:
@@ -48,8 +54,12 @@ def answer(predictions: list[Prediction]) -> list[int]:
     return [prediction["index"] for prediction in predictions]
 
 
-def raw(*outputs: TensorSpec, **fields: Any) -> Decoder:
-    return RawOptions(type="raw", **fields).make(outputs, [])
+def raw(*outputs: TensorSpec, **fields: Any) -> WithoutPlaces:
+    return without_places(RawOptions(type="raw", **fields).make(outputs, []))
+
+
+def without_places(decode: Decoder) -> WithoutPlaces:
+    return lambda tensors: decode(tensors, NO_PICTURE)
 
 
 # Classification: which classes.
@@ -285,7 +295,7 @@ def test_a_real_classifier_names_a_real_photograph_as_its_reference_does(testdat
     assert picture is not None
     prepared.preprocess(picture, tensor)
     outputs = prepared.engine.run(tensor)
-    predictions = prepared.decode(outputs)
+    predictions = prepared.decode(outputs, NO_PICTURE)
 
     scores = outputs[0].ravel()
     best = np.lexsort((np.arange(scores.size), -scores.astype(int)))[:3]
@@ -297,7 +307,73 @@ def test_a_real_anomaly_model_is_shown_raw(testdata: Path) -> None:
     prepared = prepare(pipeline(testdata, "ad01_int8.tflite", {"type": "raw"}))
     spec = prepared.engine.outputs[0]
     outputs = prepared.engine.run(np.zeros((1, 640), np.int8))
-    (prediction,) = prepared.decode(outputs)
+    (prediction,) = prepared.decode(outputs, NO_PICTURE)
     assert prediction["shape"] == [1, 640]
     expected = (outputs[0].ravel().astype(float) - spec.zero_point) * spec.scale
     np.testing.assert_allclose(prediction["values"], expected, atol=1e-9)
+
+
+# Whether two models agree.
+
+
+def found(*labels: str, score: float = 0.9) -> list[Prediction]:
+    return [{"label": label, "index": 1, "score": score} for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        (found("cat"), found("cat", score=0.4), True),
+        (found("cat", "dog"), found("cat"), True),  # the others are not what is acted on
+        (found("cat"), found("dog"), False),
+        (found("cat"), [], False),
+        ([], [], True),
+    ],
+)
+def test_classifications_agree_where_the_best_label_is_the_same(
+    ours: list[Prediction], theirs: list[Prediction], agree: bool
+) -> None:
+    options = ClassificationOptions(type="classification")
+    assert options.agrees(ours, theirs) is options.agrees(theirs, ours) is agree
+
+
+def output(*values: float | None, name: str = "out", shape: tuple[int, ...] = ()) -> Prediction:
+    return {"output": name, "shape": list(shape or (1, len(values))), "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        ([output(1.0, 100.0)], [output(4.0, 97.0, name="other")], True),  # 5 % of the largest
+        ([output(1.0, 100.0)], [output(7.0, 100.0)], False),
+        ([output(0.0, 0.0)], [output(0.0, 0.0)], True),
+        ([output(0.001)], [output(0.002)], False),
+        ([output(1.0, None)], [output(1.0, None)], True),
+        ([output(1.0, None)], [output(1.0, 1.0)], False),
+        ([output(1.0, 1.0)], [output(1.0, 1.0, shape=(2, 1))], False),
+        ([output(1.0)], [output(1.0), output(1.0)], False),
+        ([output(3, 4)], [output(3, 5)], False),  # whole numbers are counts, or names
+    ],
+)
+def test_raw_outputs_agree_where_their_numbers_are_alike(
+    ours: list[Prediction], theirs: list[Prediction], agree: bool
+) -> None:
+    options = RawOptions(type="raw")
+    assert options.agrees(ours, theirs) is options.agrees(theirs, ours) is agree
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"label": "cat", "score": 0.90}, {"label": "cat", "score": 0.87}, True),
+        ({"label": "cat", "score": 0.90}, {"label": "cat", "score": 0.80}, False),
+        ({"label": "cat", "box": [0.1, 0.5]}, {"label": "cat", "box": [0.11, 0.51]}, True),
+        ({"label": "cat", "box": [0.1, 0.5]}, {"label": "cat", "box": [0.2, 0.5]}, False),
+        ({"label": "cat"}, {"label": "cat", "score": 0.9}, False),
+        ({"index": 3}, {"index": 4}, False),
+    ],
+)
+def test_what_other_decoders_say_agrees_field_by_field(
+    one: Prediction, other: Prediction, same: bool
+) -> None:
+    assert alike([one], [other]) is alike([other], [one]) is same

@@ -34,6 +34,7 @@ HEAD = "frame 8123 missed by 14 ms: inference 31 ms against its usual 12 ms"
             "its threads waited 18 ms for a core that others had",
             "other_processes",
         ),
+        ({"shadow_ms": 9.0}, "the model in shadow had the engine for 9 ms of it", "shadow"),
         ({"collected_ms": 9.0}, "Python's garbage collection took 9 ms", "garbage_collection"),
         (
             {"major_faults": 3, "counted_ms": 40.0},
@@ -58,6 +59,7 @@ def test_a_cause_that_the_evidence_shows_is_told(
         {},
         {"waited_ms": 1.0},  # of 19 ms over the usual
         {"collected_ms": 0.5},
+        {"shadow_ms": 0.5},
         {"clock_mhz": 1400, "usual_clock_mhz": 1500},
         {"clock_mhz": 600, "usual_clock_mhz": 600},
         {"ahead_ms": {"garden": 30.0}},  # it did not wait for the model

@@ -65,16 +65,16 @@ def test_hands_and_records_do_not_overlap() -> None:
 
 
 def test_an_empty_ring_holds_nothing() -> None:
-    assert flight.read(ring()) == flight.Recording([], [], [], [])
+    assert flight.read(ring()) == flight.Recording([], [], [], [], [])
 
 
 def test_a_frame_is_read_as_it_was_told() -> None:
     shared = ring()
     recorder = Recorder(shared, backlog="two")
-    told = done(7, source=2, batch=4, rung=1)
+    told = done(7, source=2, batch=4, rung=1, revision=258)
     recorder.done(told, captor=1, runner=3, waiting=1)
     (frame,) = flight.read(shared).frames
-    assert frame == (flight.ANSWERED, 2, 1, 4, 1, 3, 1, 3, *told[:7])
+    assert frame == (flight.ANSWERED, 2, 1, 4, 1, 3, 1, 3, 2, *told[:7])
     assert frame.stages_ns == told.stages_ns
     assert frame.total_ns == 500
 
@@ -232,3 +232,14 @@ def test_garbage_collections_are_noted() -> None:
     pause = flight.read(shared).pauses[-1]
     assert pause.generation == 2
     assert pause.ended_ns > pause.began_ns > 0
+
+
+def test_a_shadow_pass_is_in_hand_and_then_written_down() -> None:
+    shared = ring()
+    recorder = Recorder(shared)
+    recorder.inferring(slot(5, 1000, source=1), 1050)
+    recorder.shadowing(slot(5, 1000, source=1), 2000)
+    (hand,) = flight.read(shared).hands
+    assert hand[2:] == (5, flight.SHADOW, 1, 2000, 0, 0, 0)
+    recorder.shadowed(slot(5, 1000, source=1), 2000, 2500)
+    assert flight.read(shared).shadows == [(hand.thread, 1, 5, 2000, 2500)]

@@ -14,6 +14,7 @@ from edge.asyncapi import message_kinds
 from edge.commands import Answer, Reached
 from edge.event_names import EventName
 from edge.health import CoreClock, Disk, Health, Memory
+from edge.info_parts import EngineInfo, GoldenInfo, ModelInfo
 from edge.latency.figures import Figures
 from edge.messages import (
     OFFLINE,
@@ -21,16 +22,14 @@ from edge.messages import (
     STAGES,
     CacheFigures,
     Dropped,
-    EngineInfo,
     Event,
-    GoldenInfo,
     Info,
     LadderFigures,
     Message,
     Metrics,
-    ModelInfo,
     PipelineInfo,
     Result,
+    ShadowFigures,
     SourceResult,
     status_topic,
 )
@@ -124,6 +123,7 @@ RUNNING = PipelineInfo(
     model=DIGITS,
     engine=LITERT,
     accelerator=None,
+    update=None,
 )
 INFO = Info(
     **WHO,
@@ -199,6 +199,21 @@ def metrics(frames: int) -> Metrics:
         rung=0,
         rung_name="full",
         accelerator=None,
+        shadow=None
+        if frames == 0
+        else ShadowFigures(
+            model="digits-2.tflite",
+            model_digest="cd" * 32,
+            share=0.1,
+            frames=frames,
+            agreed=frames - 1,
+            agreement=1 - 1 / frames,
+            skipped=3,
+            failed=1,
+            failure="the forward pass failed",
+            inference_ms=window.stages["inference"],
+            serving_inference_ms=window.acknowledged,
+        ),
         ladder=None
         if frames == 0
         else LadderFigures(

@@ -11,6 +11,7 @@ import pytest
 
 from edge.config.pipeline import Pipeline
 from edge.supervisor import rungs as rungs_module
+from edge.supervisor.acceleration import Acceleration
 from edge.supervisor.rungs import Rungs
 from edge.supervisor.sensors import Sensors
 from edge.wire import Change, Done, Late, Ready, Refused
@@ -26,6 +27,15 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now_s
+
+
+def without_accelerator(options: Pipeline) -> Acceleration:
+    """Return what is asked of an accelerator where there is none."""
+
+    def nothing(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    return Acceleration([options], tell=nothing, leave=nothing, take_back=nothing, give_up=nothing)
 
 
 class Party:
@@ -51,6 +61,7 @@ class Party:
             ask=self._ask,
             leave=lambda: self.left.append(self.rungs.rung),
             tell=self._tell,
+            acceleration=without_accelerator(options),
             sensors=Sensors(sys),
         )
         self.ready(0)
@@ -249,7 +260,8 @@ def test_without_a_ladder_there_is_nothing_to_tell() -> None:
     def nothing(*_: Any, **__: Any) -> Any:
         raise AssertionError
 
-    rungs = Rungs(options, ask=nothing, leave=nothing, tell=nothing)
+    acceleration = without_accelerator(options)
+    rungs = Rungs(options, ask=nothing, leave=nothing, tell=nothing, acceleration=acceleration)
     late = Late(1, 0, 0, 0, 30 * MS)
     for _ in range(100):
         assert rungs.heard(late) is False

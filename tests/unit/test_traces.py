@@ -14,7 +14,7 @@ from edge import flight
 from edge.cli.trace import tell as print_story
 from edge.config.recorder import Recorder
 from edge.errors import ConfigError
-from edge.flight import Frame, Hand, Pause, Recording, Sample
+from edge.flight import Frame, Hand, Pause, Recording, Sample, ShadowPass
 from edge.supervisor.sensor_log import Felt
 from edge.supervisor.sensors import Reading
 from edge.supervisor.story import Facts, Story, tell
@@ -45,7 +45,7 @@ def frame(number: int, *, inference_ms: float = 12, source: int = 0, **fields: A
     at = number * PERIOD
     inferred = at + 3 * MS + round(inference_ms * MS)
     way = (at, at + MS, at + 2 * MS, at + 3 * MS, inferred, inferred + MS)
-    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, number, *way)
+    whole = Frame(flight.ANSWERED, source, 0, 1, 0, 0, 0, 0, 0, number, *way)
     return whole._replace(**fields)
 
 
@@ -57,7 +57,7 @@ def look(number: int, waited_ms: float, *, engine_ms: tuple[float, ...] = ()) ->
 
 def recording(*, slow: int = 20, **parts: Any) -> Recording:
     frames = [frame(n, inference_ms=31 if n == slow else 12) for n in range(1, 31)]
-    return Recording(frames, [], [], [])._replace(**parts)
+    return Recording(frames, [], [], [], [])._replace(**parts)
 
 
 def story(recorded: Recording, felt: tuple[Felt, ...] = (), **how: Any) -> Story:
@@ -108,6 +108,34 @@ def test_a_collection_during_the_frame_is_blamed_and_one_before_it_is_not() -> N
     assert story(recording(pauses=[before])).causes == []
 
 
+def test_the_shadow_of_the_frame_before_is_blamed_for_the_wait_and_its_own_is_not() -> None:
+    at = 20 * PERIOD
+    ahead = ShadowPass(1, 0, 19, at - 2 * MS, at + 15 * MS)
+    told = story(recording(shadows=[ahead]))
+    assert told.causes == ["shadow"]
+    assert told.offending is not None
+    assert told.frames[told.offending].shadow_ms == 15
+    own = ShadowPass(1, 0, 20, at + 36 * MS, at + 50 * MS)
+    assert story(recording(shadows=[own])).causes == []
+
+
+def test_a_worker_that_died_in_the_shadow_of_a_frame_is_told_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hand = Hand(1, 77, 30, flight.SHADOW, 0, END - 4 * MS, 0, 0, 0)
+    died = recording(hands=[hand])
+    told = story(died, why="worker_died", how="killed by SIGSEGV", offending=(0, 30))
+    assert told.sentence == (
+        "the worker ended (killed by SIGSEGV) with frame 30 in its shadow stage for 4 ms"
+    )
+    assert (told.frames[-1].what, told.frames[-1].stages_ms) == ("in shadow", {"shadow": 4})
+    print_story(told)
+    assert "in shadow\n" in capsys.readouterr().out
+    events = trace_events(died, FACTS, (), (0, 30))
+    (last,) = [e for e in events if e["name"] == "frame 30: in its shadow stage at the end"]
+    assert last["dur"] == 4000
+
+
 def test_throttling_near_the_frame_is_blamed_and_long_ago_is_not() -> None:
     slow = Reading(80.0, ("frequency capped",), (600, 600))
     full = Reading(70.0, (), (1500, 1500))
@@ -123,7 +151,7 @@ def test_a_forward_pass_of_another_source_is_blamed_for_the_wait() -> None:
     waited = (at, at + MS, at + 2 * MS, at + 25 * MS, at + 37 * MS, at + 38 * MS)
     other = frame(20, source=1)._replace(taken_ns=at + 2 * MS, inferred_ns=at + 25 * MS)
     frames = [each for each in recording().frames if each.number != 20]
-    late = Frame(flight.ANSWERED, 0, 0, 1, 0, 0, 0, 0, 20, *waited)
+    late = Frame(flight.ANSWERED, 0, 0, 1, 0, 0, 0, 0, 0, 20, *waited)
     told = story(recording(frames=[*frames, other, late]))
     assert told.causes == ["queue"]
     assert "the model was busy 23 ms with video" in told.sentence
@@ -160,7 +188,8 @@ def everything() -> tuple[Recording, tuple[Felt, ...]]:
     looks = [look(n, n, engine_ms=(0.0,)) for n in range(31)]
     pauses = [Pause(2, -PERIOD, -PERIOD + MS), Pause(2, 5 * PERIOD, 5 * PERIOD + MS)]
     felt = tuple(Felt(n * PERIOD, Reading(50.0 + n, (), (1500, 1400))) for n in range(30))
-    return Recording(frames, looks, pauses, [hand]), felt
+    shadows = [ShadowPass(0, 0, 6, 6 * PERIOD + 17 * MS, 6 * PERIOD + 22 * MS)]
+    return Recording(frames, looks, pauses, [hand], shadows), felt
 
 
 def test_events_keep_to_the_format_and_mark_the_offending_frame() -> None:

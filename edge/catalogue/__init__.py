@@ -1,0 +1,1 @@
+"""Models as they travel: cards, catalogues, signatures, and fetching them."""
