@@ -14,8 +14,8 @@ import numpy as np
 from edge.config.model import Model
 from edge.scenery.scenes import PERIOD_S, Scene
 from edge.tensors import TensorSpec
-from edge.workshop.glyphs import PARTS, PartName, glyphs
 from edge.worker.preprocess import Preprocessor
+from edge.workshop.glyphs import PARTS, PartName, glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
