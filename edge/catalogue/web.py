@@ -15,7 +15,8 @@ from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from edge import __version__
-from edge.catalogue.urls import ANYWHERE, Access, check, file_of, joined, plain
+from edge.catalogue.text import plain
+from edge.catalogue.urls import ANYWHERE, Access, check, file_of, joined
 from edge.catalogue.watch import Watch, WatchedResponse, watched
 from edge.errors import BrokenOffError, FetchError, UnreachableError
 
