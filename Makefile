@@ -13,7 +13,7 @@ help:
 	@echo "make test-arm     install and try it on ARM systems under qemu (as root): ARGS=bookworm-armhf"
 	@echo "make deb          build the Debian package for this distribution: dist/*.deb"
 	@echo "make format       lay out the code"
-	@echo "make docs         write the generated parts of README.md anew"
+	@echo "make docs         write the generated parts of README.md and models/catalogue.yaml anew"
 	@echo "make bench-peers  measure the loop beside its peers: MODELS=\"a.tflite ...\" ARGS=\"--turns 5\""
 	@echo "make bench-ladder  burn the cores beside the daemon: MODELS=\"full.tflite small.tflite\""
 	@echo "make witness      let MLPerf LoadGen check its latency figures: MODELS=a.tflite"
@@ -76,6 +76,7 @@ format: setup-dev
 	$(BIN)/ruff format
 
 docs: setup-dev
+	$(BIN)/edge models index models
 	$(BIN)/python -m edge.workshop.readme
 
 $(VENV)/.ready-bench: $(VENV)/.ready

@@ -8,7 +8,19 @@ from typing import Any, ClassVar, Literal
 
 from edge.messages import Message
 
-CommandName = Literal["ping", "pause", "resume", "set", "snapshot", "dump", "reload"]
+CommandName = Literal[
+    "ping",
+    "pause",
+    "resume",
+    "set",
+    "snapshot",
+    "dump",
+    "reload",
+    "update-model",
+    "promote-model",
+    "rollback-model",
+]
+LONGEST_URL = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +107,60 @@ class Reload(Request):
     command: ClassVar[CommandName] = "reload"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateModel(Request):
+    """`BASE/DEVICE/command/update-model`: fetch a signed model, try it, let it serve.
+
+    Answered when it is begun; what becomes of it is told by events.
+    """
+
+    command: ClassVar[CommandName] = "update-model"
+    __pydantic_config__: ClassVar[Any] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+        "str_max_length": LONGEST_URL,
+    }
+
+    pipeline: str
+    card: str
+    """URL of the model's `card.yaml`; its signature is beside it, at the same with `.minisig`."""
+    canary: dict[str, Any] | None = None
+    """Other values than those of the pipeline's `canary:`, for this update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteModel(Request):
+    """`BASE/DEVICE/command/promote-model`: let the model serve that runs in the shadow."""
+
+    command: ClassVar[CommandName] = "promote-model"
+
+    pipeline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackModel(Request):
+    """`BASE/DEVICE/command/rollback-model`: end an update, or go back to the model before."""
+
+    command: ClassVar[CommandName] = "rollback-model"
+
+    pipeline: str
+
+
 REQUESTS: dict[str, type[Request]] = {
-    kind.command: kind for kind in (Ping, Pause, Resume, Set, Snapshot, Dump, Reload)
+    kind.command: kind
+    for kind in (
+        Ping,
+        Pause,
+        Resume,
+        Set,
+        Snapshot,
+        Dump,
+        Reload,
+        UpdateModel,
+        PromoteModel,
+        RollbackModel,
+    )
 }
 
 

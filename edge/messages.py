@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from edge.event_names import EventName
 from edge.info_parts import AcceleratorInfo, EngineInfo, ModelInfo
 from edge.result_parts import Cached, Latency, Request
+from edge.update_info import UpdateInfo
 
 ONLINE, OFFLINE = "online", "offline"
 STAGES = ("capture", "wait", "preprocess", "inference", "decode")
@@ -83,7 +84,8 @@ class Result(Message):
     rung_name: str
     """`full` for rung 0."""
     predictions: list[dict[str, Any]]
-    """Best first; `classification` gives {label, index, score}, `raw` {output, shape, values}."""
+    """Best first; `classification` gives {label, index, score}, `centroids` {label, index, score,
+    x, y, x_px, y_px, cells}, `raw` {output, shape, values}."""
     truth: str | None
     """The true label, where the source knows it."""
     cached: Cached | None
@@ -340,6 +342,8 @@ class PipelineInfo:
     engine: EngineInfo | None
     accelerator: AcceleratorInfo | None
     """Null where the model has none."""
+    update: UpdateInfo | None
+    """Null where no model ever came over the air."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ class Options(BaseModel):
     )
 
 
-def _against_the_yaml(path: Path, info: ValidationInfo) -> Path:
+def against_the_yaml(path: Path, info: ValidationInfo) -> Path:
+    """Return a path from the YAML, where it is relative against the YAML's folder."""
     folder = (info.context or {}).get("folder")
     path = path.expanduser()
     if folder is None or path.is_absolute():
@@ -27,5 +28,5 @@ def _against_the_yaml(path: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(Path(folder) / path))
 
 
-FilePath = Annotated[Path, AfterValidator(_against_the_yaml)]
+FilePath = Annotated[Path, AfterValidator(against_the_yaml)]
 """A path, relative to the folder of the YAML file that names it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -57,3 +58,32 @@ def file_name(device: str) -> str:
     """Return a file's name for a device whose own name may hold any sign, up to 75 letters."""
     digest = hashlib.blake2b(device.encode(), digest_size=5).hexdigest()
     return f"{quote(device, safe='')[:64]}-{digest}"
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file in one stroke, to last a power cut: all of it is there, or what was before.
+
+    Its folder is made where there is none. It takes as long as the disk does. Raises OSError.
+    """
+    folder = path.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries last a power cut. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

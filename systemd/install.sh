@@ -56,7 +56,8 @@ print(64 if sys.maxsize > 2**32 else 32, "%d.%d" % sys.version_info[:2], platfor
 packages() {
   echo python3-venv python3-numpy
   if [ "$BITS" = 32 ]; then
-    echo python3-opencv python3-yaml  # no wheels for 32-bit ARM
+    # No wheels for 32-bit ARM; of cryptography there is one, but none of cffi, which it needs.
+    echo python3-opencv python3-yaml python3-cryptography
   fi
   if grep -rqs 'archive\.raspberrypi\.' /etc/apt/sources.list /etc/apt/sources.list.d; then
     echo python3-picamera2

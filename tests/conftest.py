@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from emulated_camera import EmulatedCamera, compile_library
+from killed_at import KilledAt
 from parties import Daemon, Listener, Mosquitto
 from trial_delegate import TrialDelegate
 
@@ -27,9 +28,11 @@ RIGHT_SKIPS = {
     "mlcommons-loadgen has wheels for x86-64 only": os.uname().machine != "x86_64",
     "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
     "no C compiler for the trial delegate: sudo apt install gcc libc6-dev": not shutil.which("cc"),
+    "no C compiler for deaths at a write: sudo apt install gcc libc6-dev": not shutil.which("cc"),
     "no libusb for the Edge TPU's runtime: sudo apt install libusb-1.0-0": (
         ctypes.util.find_library("usb-1.0") is None
     ),
+    "minisign is not installed: sudo apt install minisign": not shutil.which("minisign"),
 }
 """Reasons that are no failure in CI, and when each of them holds. Any other skip fails there."""
 
@@ -102,6 +105,15 @@ def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def delegate(delegate_library: Path, tmp_path: Path) -> TrialDelegate:
     """An accelerator that works until it is told otherwise."""
     return TrialDelegate(delegate_library, tmp_path / "switch")
+
+
+@pytest.fixture(scope="session")
+def killed_at(tmp_path_factory: pytest.TempPathFactory) -> KilledAt:
+    """Return what ends a process at one of its durable writes, compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for deaths at a write: sudo apt install gcc libc6-dev")
+    return KilledAt.compile(compiler, tmp_path_factory.mktemp("killed-at"))
 
 
 @pytest.fixture

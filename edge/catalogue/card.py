@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.catalogue.plain_yaml import read_plain_yaml
+from edge.catalogue.text import plain, printable
 from edge.errors import CardError
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ MODEL_OPTIONS = frozenset({"resize", "interpolation", "colour", "mean", "std"})
 """What a card may say of a pipeline's `model`: what its frames become, never what runs it."""
 
 
-def printable(text: str) -> str:
-    """Return a text of one line that is safe on a terminal. Raises ValueError."""
-    if not text.isprintable() or not text.strip():
-        raise ValueError("must be one line of printable text")
-    return text
-
-
 def _file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name):
         raise ValueError("must be a plain file name: letters, digits, - _ and . but not in front")
@@ -51,6 +45,7 @@ def _file_name(name: str) -> str:
 
 
 Line = Annotated[str, Field(max_length=1000), AfterValidator(printable)]
+Version = Annotated[str, Field(max_length=32), AfterValidator(printable)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 FileName = Annotated[str, AfterValidator(_file_name)]
@@ -72,7 +67,7 @@ class CardFile(BaseModel):
         try:
             return cls(role=role, size_bytes=size_bytes, sha256=sha256)
         except ValidationError as error:
-            raise CardError(_problems(error, str(path))) from error
+            raise CardError(problems_in_lines(error, str(path))) from error
 
 
 class PipelinePart(BaseModel):
@@ -102,7 +97,7 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: ModelName
-    version: Annotated[str, Field(max_length=32), AfterValidator(printable)]
+    version: Version
     description: Line
     licence: Line
     files: dict[FileName, CardFile] = Field(min_length=1, max_length=MAX_FILES)
@@ -124,6 +119,11 @@ class Card(BaseModel):
     def model(self) -> str:
         """The name of the model file."""
         return next(name for name, file in self.files.items() if file.role == "model")
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files together, without the card."""
+        return sum(file.size_bytes for file in self.files.values())
 
     def file_of(self, role: Role) -> str | None:
         """Return the name of the first file with this role, None where there is none."""
@@ -149,7 +149,7 @@ def parse_card(content: bytes, name: str = CARD) -> Card:
     try:
         return Card.model_validate(data)
     except ValidationError as error:
-        raise CardError(_problems(error, name)) from error
+        raise CardError(problems_in_lines(error, name)) from error
 
 
 def read_card(folder: Path) -> Card:
@@ -165,6 +165,11 @@ def read_card_bytes(folder: Path, name: str = CARD) -> bytes:
     if len(content) > MAX_CARD_BYTES:
         raise CardError(f"{path}: is larger than {MAX_CARD_BYTES >> 10} KiB, and no more is read")
     return content
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the digest by which catalogues know a card."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_files(card: Card, folder: Path) -> None:
@@ -228,11 +233,11 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _problems(error: ValidationError, name: str) -> str:
-    """Return what is wrong, one problem a line."""
+def problems_in_lines(error: ValidationError, name: str) -> str:
+    """Return what is wrong with the file `name`, one problem a line."""
     lines = []
     for details in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(step) for step in details["loc"] if step != "[key]")
+        place = plain(".".join(str(step) for step in details["loc"] if step != "[key]"))
         said = details["msg"].removeprefix("Value error, ")
         said = "is missing" if details["type"] == "missing" else said[:1].lower() + said[1:]
         lines.append(f"{name}: {place}: {said}" if place else f"{name}: {said}")

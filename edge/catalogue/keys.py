@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edge.errors import SignatureError
 
@@ -64,6 +64,14 @@ class PublicKey:
     def file(self) -> str:
         """What minisign writes to a public key's file."""
         return f"{COMMENT}minisign public key {self.id}\n{self.text}\n"
+
+
+class Verified(NamedTuple):
+    """Who signed, and what they said beside it."""
+
+    key_id: str
+    comment: str
+    """The trusted comment, which is signed as well."""
 
 
 def shown(number: bytes) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge.catalogue.keys import COMMENT, MAX_TEXT_BYTES, shown
+from edge.catalogue.keys import COMMENT, MAX_TEXT_BYTES, Verified, shown
 from edge.errors import SignatureError
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 TRUSTED = "trusted comment: "
 LEGACY, PREHASHED = b"Ed", b"ED"
 SIGNATURE_BYTES = 64
-
-
-class Verified(NamedTuple):
-    """Who signed, and what they said beside it."""
-
-    key_id: str
-    comment: str
-    """The trusted comment, which is signed as well."""
 
 
 def verify(data: bytes, signature: bytes | str, keys: Iterable[PublicKey]) -> Verified:

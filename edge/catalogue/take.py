@@ -6,7 +6,6 @@ starts it, for those that must neither ask a server nor check a signature themse
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,17 +23,21 @@ from edge.catalogue.card import (
     check_files,
     parse_card,
     read_card_bytes,
+    sha256_of,
 )
-from edge.catalogue.fetch import fetch, fetch_bytes
-from edge.catalogue.keys import MAX_TEXT_BYTES, PublicKey
+from edge.catalogue.fetch import enough_room, fetch, fetch_bytes, part_names
+from edge.catalogue.keys import PublicKey
 from edge.catalogue.place import check_replaceable, put_in_place, workplace
+from edge.catalogue.signed import fetch_signature
 from edge.catalogue.urls import ANYWHERE, Access, joined
-from edge.errors import CardError, EdgeError, FetchError, SignatureError
+from edge.errors import CardError, EdgeError, FetchError
+from edge.state import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.catalogue.card import Card
+    from edge.catalogue.keys import Verified
 
 MOST_BYTES = 512 << 20  # of a model's folder, unless somebody says otherwise
 
@@ -46,10 +49,8 @@ class Taken(NamedTuple):
     card: Card
     sha256: str
     """Of the card."""
-    key_id: str | None
-    """Of the key that signed it; None where no key was asked for."""
-    comment: str
-    """The signature's trusted comment, empty where no key was asked for."""
+    verified: Verified | None
+    """Who signed it; None where there was no key to check that with."""
     fetched_bytes: int
     """0 where the same model was there already."""
 
@@ -60,13 +61,12 @@ class Told(NamedTuple):
     card: Card
     content: bytes
     signature: bytes | None
-    key_id: str | None
-    comment: str
+    verified: Verified | None
 
     @property
     def sha256(self) -> str:
         """Of the card's bytes."""
-        return hashlib.sha256(self.content).hexdigest()
+        return sha256_of(self.content)
 
 
 def ask_for_card(
@@ -82,25 +82,11 @@ def ask_for_card(
     SignatureError or CardError.
     """
     content = fetch_bytes(url, max_bytes=MAX_CARD_BYTES, access=access)
-    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise FetchError(f"{url}: has the sha256 {found[:12]}..., not {sha256[:12]}...")
-    try:
-        signature = fetch_bytes(f"{url}.minisig", max_bytes=MAX_TEXT_BYTES, access=access)
-    except FetchError as error:
-        if keys:
-            raise SignatureError(
-                f"{url}: cannot be trusted without a signature: {error}"
-            ) from error
-        signature = None
-    key_id, comment = None, ""
-    if keys and signature is not None:
-        from edge.catalogue.signature import verify
-
-        try:
-            key_id, comment = verify(content, signature, keys)
-        except SignatureError as error:
-            raise SignatureError(f"{url}: {error}") from error
-    return Told(parse_card(content, url), content, signature, key_id, comment)
+    if sha256 is not None and (found := sha256_of(content)) != sha256:
+        changed = "it was changed since, or on its way"
+        raise FetchError(f"{url}: has the sha256 {found[:12]}..., not {sha256[:12]}...: {changed}")
+    signed = fetch_signature(url, content, keys, access, needed=bool(keys))
+    return Told(parse_card(content, url), content, signed.signature, signed.verified)
 
 
 def take(
@@ -119,9 +105,10 @@ def take(
     `on_bytes` is told how many bytes of all are there. Raises FetchError or CardError.
     """
     card = told.card
-    size_bytes = sum(file.size_bytes for file in card.files.values())
-    if size_bytes > max_bytes:
-        raise FetchError(f"{url}: has {size_bytes:,} bytes, and at most {max_bytes:,} are taken")
+    if card.size_bytes > max_bytes:
+        raise FetchError(
+            f"{url}: has {card.size_bytes:,} bytes, and at most {max_bytes:,} are taken"
+        )
     fetched_bytes = 0
     try:
         with workplace(folder, waiting) as place:
@@ -133,7 +120,7 @@ def take(
                 put_in_place(place, folder)
     except OSError as error:
         raise FetchError(f"{error.filename or folder}: {error.strerror or error}") from error
-    return Taken(folder, card, told.sha256, told.key_id, told.comment, fetched_bytes)
+    return Taken(folder, card, told.sha256, told.verified, fetched_bytes)
 
 
 def _is_there(told: Told, folder: Path) -> bool:
@@ -144,10 +131,8 @@ def _is_there(told: Told, folder: Path) -> bool:
         check_files(told.card, folder)
     except CardError:
         return False
-    if told.signature is not None:
-        beside = folder / f".{SIGNATURE}.part"
-        beside.write_bytes(told.signature)
-        beside.replace(folder / SIGNATURE)
+    if told.signature is not None and (told.verified or not (folder / SIGNATURE).exists()):
+        write_durably(folder / SIGNATURE, told.signature, mode=0o644)
     return True
 
 
@@ -156,17 +141,17 @@ def _fill(
 ) -> int:
     """Fetch what is not there yet; return how many bytes that were."""
     files = told.card.files
-    known = {form for name in files for form in (name, f".{name}.part", f".{name}.part.json")}
-    for path in place.iterdir():
-        if path.name not in known:  # of another card
-            path.unlink()
+    _keep_only(place, {form for name in files for form in (name, *part_names(name))})
+    missing = [name for name, file in files.items() if not _is_whole(place / name, file)]
+    here_bytes = sum(path.stat().st_size for path in place.iterdir())
+    enough_room(place, max(told.card.size_bytes - here_bytes, 0))
     before = fetched_bytes = 0
     for name, file in files.items():
 
         def here(at: int, before: int = before) -> None:
             on_bytes(before + at)
 
-        if not _is_whole(place / name, file):
+        if name in missing:
             fetched_bytes += fetch(
                 joined(url, name, access),
                 place / name,
@@ -177,10 +162,18 @@ def _fill(
             )
         before += file.size_bytes
         on_bytes(before)
+    _keep_only(place, set(files))
     (place / CARD).write_bytes(told.content)
     if told.signature is not None:
         (place / SIGNATURE).write_bytes(told.signature)
     return fetched_bytes
+
+
+def _keep_only(place: Path, names: set[str]) -> None:
+    """Remove what is of another card, or of a process that was killed."""
+    for path in place.iterdir():
+        if path.name not in names:
+            path.unlink()
 
 
 def _is_whole(path: Path, file: CardFile) -> bool:
@@ -242,8 +235,8 @@ def _taken(folder: Path, options: str) -> dict[str, Any]:
         "version": taken.card.version,
         "model": taken.card.model,
         "sha256": taken.sha256,
-        "key_id": taken.key_id,
-        "comment": taken.comment,
-        "size_bytes": sum(file.size_bytes for file in taken.card.files.values()),
+        "key_id": taken.verified.key_id if taken.verified else None,
+        "comment": taken.verified.comment if taken.verified else "",
+        "size_bytes": taken.card.size_bytes,
         "fetched_bytes": taken.fetched_bytes,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import url2pathname
 
+from edge.catalogue.text import plain
 from edge.errors import FetchError
 
 SCHEMES = ("https", "http", "file")
@@ -22,7 +23,7 @@ class Access:
     """Hosts that may be asked by plain http, beside this machine; as `HOST` or `HOST:PORT`."""
     connect_s: float = 10.0
     stall_s: float = 30.0
-    """Silence, or a trickle of less than `edge.catalogue.web.SLOWEST_BYTES_S`, ends a transfer."""
+    """Silence, or less than `edge.catalogue.watch.SLOWEST_BYTES_S`, ends a transfer."""
     tries: int = 5
     """How often in a row a transfer may break off without having got any further."""
     pause_s: float = 1.0
@@ -75,7 +76,7 @@ def check(url: str, access: Access) -> SplitResult:
         raise FetchError(f"{shown}: names no host")
     if parts.username is not None:
         raise FetchError("a URL must not hold a user or password: it would stand in logs")
-    if parts.scheme == "http" and not _may_be_plain(parts.hostname, port, access):
+    if parts.scheme == "http" and not _may_be_plain(parts, port, access):
         raise FetchError(f"{shown}: plain http can be read and changed on its way: use https")
     return parts
 
@@ -86,11 +87,8 @@ def file_of(url: str) -> Path | None:
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
-def plain(text: str) -> str:
-    """Return a text from elsewhere that is safe on a terminal, and not too long."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:300])
-
-
-def _may_be_plain(host: str, port: int | None, access: Access) -> bool:
+def _may_be_plain(parts: SplitResult, port: int | None, access: Access) -> bool:
+    host = parts.hostname or ""
     here = host in {"localhost", "::1"} or host.startswith("127.")
-    return here or host in access.http_hosts or f"{host}:{port or 80}" in access.http_hosts
+    forms = {host, parts.netloc.lower(), f"{host}:{port or 80}"}
+    return here or not forms.isdisjoint(access.http_hosts)

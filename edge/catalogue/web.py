@@ -8,8 +8,6 @@ import re
 import socket
 import ssl
 import stat
-import threading
-import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,15 +15,16 @@ from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from edge import __version__
-from edge.catalogue.urls import Access, check, file_of, joined, plain
-from edge.errors import BrokenOffError, FetchError
+from edge.catalogue.text import plain
+from edge.catalogue.urls import ANYWHERE, Access, check, file_of, joined
+from edge.catalogue.watch import Watch, WatchedResponse, watched
+from edge.errors import BrokenOffError, FetchError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 CHUNK_BYTES = 64 << 10
-SLOWEST_BYTES_S = 256
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 WORTH_A_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -42,9 +41,11 @@ class Body:
         start: int = 0,
         total_bytes: int | None = None,
         validator: str | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._stream = stream
         self._url = url
+        self._watch = watch
         self.start = start
         """Of the first byte that comes."""
         self.total_bytes = total_bytes
@@ -52,22 +53,19 @@ class Body:
         self.validator = validator
         """An ETag or a date: it tells whether a later answer is of the same bytes."""
 
-    def chunks(self, stall_s: float) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """Yield what comes, as it comes. Raises BrokenOffError where it stops before its end."""
-        at, slow_since, got = self.start, time.monotonic(), 0
+        at = self.start
         read: Any = getattr(self._stream, "read1", self._stream.read)
         while True:
-            with _in_plain_words(self._url, stall_s):
+            with _in_plain_words(self._url, self._watch):
                 chunk = read(CHUNK_BYTES)
             if not chunk:
                 break
             at += len(chunk)
-            got += len(chunk)
+            if self._watch is not None:
+                self._watch.came(len(chunk))
             yield chunk
-            if (now := time.monotonic()) - slow_since >= stall_s:
-                if got < SLOWEST_BYTES_S * stall_s:
-                    raise BrokenOffError(f"{self._url}: only {got} bytes came in {stall_s:g} s")
-                slow_since, got = now, 0
         if self.total_bytes is not None and at < self.total_bytes:
             raise BrokenOffError(
                 f"{self._url}: broke off after {at:,} of {self.total_bytes:,} bytes"
@@ -75,6 +73,8 @@ class Body:
 
     def close(self) -> None:
         """Let go of the connection, whatever is still to come."""
+        if self._watch is not None:
+            self._watch.end()
         with suppress(OSError):
             self._stream.close()
 
@@ -125,21 +125,22 @@ def _followed(url: str, access: Access, start: int, validator: str | None) -> Bo
             headers["If-Range"] = validator
     opener, at = _opener(access), url
     for _ in range(MOST_REDIRECTS + 1):
-        with _in_plain_words(at, access.stall_s, connecting_s=access.connect_s):
+        with _in_plain_words(at, access=access):
             response = opener.open(Request(at, headers=headers), timeout=access.connect_s)  # noqa: S310
+        body = None
         try:
             if response.status not in REDIRECTS:
-                return _answer(response, url, start)
-            location = response.headers.get("Location", "")
-            at = joined(at, location, access)
-        except BaseException:
-            response.close()
-            raise
-        response.close()
+                body = _answer(response, url, start)
+                return body
+            at = joined(at, response.headers.get("Location", ""), access)
+        finally:
+            if body is None:
+                response.watch.end()
+                response.close()
     raise FetchError(f"{url}: the server sends us from one place to the next, more than 5 times")
 
 
-def _answer(response: http.client.HTTPResponse, url: str, start: int) -> Body:
+def _answer(response: WatchedResponse, url: str, start: int) -> Body:
     """Return the body of an answer that is one."""
     status = response.status
     if status not in {200, 206}:
@@ -164,6 +165,7 @@ def _answer(response: http.client.HTTPResponse, url: str, start: int) -> Body:
         start=start,
         total_bytes=None if length is None else start + length,
         validator=strong or response.headers.get("Last-Modified"),
+        watch=response.watch,
     )
 
 
@@ -187,7 +189,7 @@ class _Http(HTTPHandler):
         self._access = access
 
     def http_open(self, req: Request) -> Any:
-        return self.do_open(_connection(http.client.HTTPConnection, self._access), req)
+        return self.do_open(watched(http.client.HTTPConnection, self._access), req)
 
 
 class _Https(HTTPSHandler):
@@ -196,7 +198,7 @@ class _Https(HTTPSHandler):
         self._access, self._tls = access, _tls(access.ca_file)
 
     def https_open(self, req: Request) -> Any:
-        kind = _connection(http.client.HTTPSConnection, self._access)
+        kind = watched(http.client.HTTPSConnection, self._access)
         return self.do_open(kind, req, context=self._tls)
 
 
@@ -209,61 +211,31 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise FetchError(f"{ca_file}: holds no certificates: {error}") from error
 
 
-def _connection(kind: Any, access: Access) -> Any:
-    """Return a kind of connection whose answer must begin in time."""
-
-    class Connection(kind):  # type: ignore[misc]  # either of two bases
-        def connect(self) -> None:
-            super().connect()
-            self.sock.settimeout(access.stall_s)
-
-        def getresponse(self) -> Any:
-            # A socket's timeout is for each piece; headers that trickle in would have no end.
-            late = threading.Event()
-
-            def cut(sock: socket.socket) -> None:
-                late.set()
-                with suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-            timer = threading.Timer(access.stall_s, cut, [self.sock])
-            timer.daemon = True
-            timer.start()
-            try:
-                response = super().getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                if late.is_set():
-                    raise TimeoutError from error
-                raise
-            finally:
-                timer.cancel()
-            if late.is_set():  # to the parser the end of the connection ended the headers
-                response.close()
-                raise TimeoutError
-            return response
-
-    return Connection
-
-
 @contextmanager
-def _in_plain_words(url: str, stall_s: float, *, connecting_s: float = 0) -> Iterator[None]:
+def _in_plain_words(
+    url: str, watch: Watch | None = None, access: Access = ANYWHERE
+) -> Iterator[None]:
     """Raise what the network does as errors for people."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise FetchError(
-                f"{url}: its certificate is not trusted: {cause.verify_message}"
-            ) from error
+            said = f"its certificate is not trusted: {cause.verify_message}"
+            raise FetchError(f"{url}: {said}") from error
         if isinstance(cause, socket.gaierror):
-            raise FetchError(
-                f"{url}: the name of its host is not known ({cause.strerror})"
-            ) from error
-        if isinstance(cause, TimeoutError):
-            waited = connecting_s if isinstance(error, URLError) else stall_s
-            raise BrokenOffError(f"{url}: no word from the server for {waited:g} s") from error
+            said = f"the name of its host is not known ({cause.strerror})"
+            raise UnreachableError(f"{url}: {said}") from error
         if isinstance(cause, ConnectionRefusedError):
-            raise FetchError(f"{url}: no server listens there") from error
+            raise UnreachableError(f"{url}: no server listens there") from error
+        if isinstance(cause, TimeoutError) or (watch is not None and watch.cut):
+            waited_s = access.connect_s if isinstance(error, URLError) else access.stall_s
+            raise _silent(url, watch.stall_s if watch is not None else waited_s) from error
         reason = getattr(cause, "strerror", None) or f"{cause}" or type(cause).__name__
         raise BrokenOffError(f"{url}: the connection broke off: {plain(str(reason))}") from error
+    if watch is not None and watch.cut:
+        raise _silent(url, watch.stall_s)
+
+
+def _silent(url: str, waited_s: float) -> BrokenOffError:
+    return BrokenOffError(f"{url}: the server said nothing, or next to nothing, in {waited_s:g} s")

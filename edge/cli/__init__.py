@@ -24,6 +24,7 @@ COMMANDS = (
     "plan",
     "trace",
     "top",
+    "models",
     "demo",
     "publish-frames",
     "schema",

@@ -28,6 +28,13 @@ def run(args: argparse.Namespace) -> int:
     if found.problems:
         raise ConfigError("\n".join(found.problems))
     print(f"{args.config}: ok, device {device.device}, broker {device.mqtt.broker}")
+    options = device.updates
+    if options.keys:
+        keys = ", ".join(key.id for key in options.public_keys())
+        found.described.append(
+            f"updates: signed by {keys}, from {', '.join(options.fetch_from)}, "
+            f"up to {options.max_mb:g} MB"
+        )
     sinks = [f"sink {sink.type}: {sink.place}" for sink in device.sinks]
     notes = [f"note: {note}" for note in (*found.notes, *found.without, *found.slow)]
     print("\n".join([*found.described, *sinks, *notes]))

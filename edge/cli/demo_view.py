@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
+from edge.cli.demo_faces import Face
+
 STRIP = 40  # newest results shown as a row of marks
 REFRESHES_PER_S = 8
 
@@ -18,16 +20,15 @@ REFRESHES_PER_S = 8
 class View:
     """Knows only what the topics say."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, face: Face) -> None:
+        self._face = face
         self._console = Console(highlight=False)
         self._subscribe = f"mosquitto_sub -h 127.0.0.1 -p {port} -t 'edge/demo/#' -v"
         self._live: Live | None = None
         self._began = time.monotonic()
-        self._last: dict[str, Any] = {}
         self._metrics: dict[str, Any] = {}
         self._events: deque[str] = deque(maxlen=3)
         self._marks: deque[bool] = deque(maxlen=STRIP)
-        self._right = 0
         self.results = 0
         self.online = False
 
@@ -60,7 +61,8 @@ class View:
         if kind == "status":
             self.online = payload == "online"
         elif kind == "predictions":
-            self._take_result(payload)
+            self.results += 1
+            self._marks.append(self._face.take(payload))
         elif kind == "metrics":
             self._metrics = payload
             if self._live is None and payload["frames_total"]:
@@ -68,46 +70,29 @@ class View:
         elif kind == "events":
             self._events.append(f"{payload['event']}: {payload['message']}")
 
-    def _take_result(self, result: dict[str, Any]) -> None:
-        self._last = result
-        self.results += 1
-        right = bool(result["predictions"]) and result["predictions"][0]["label"] == result["truth"]
-        self._right += right
-        self._marks.append(right)
-
-    @property
-    def _accuracy(self) -> str:
-        share = self._right / self.results if self.results else 0.0
-        return f"{share:.2%} of {self.results:,}"
-
     def _line(self) -> str:
         """One line of plain text for each report of the device."""
         metrics, dropped = self._metrics, self._metrics["dropped_total"]
         latency = metrics["latency_total_ms"]
         return (
-            f"{time.monotonic() - self._began:5.0f} s  {self._said()}  accuracy {self._accuracy}  "
+            f"{time.monotonic() - self._began:5.0f} s  {self._face.said()}  "
+            f"{self._face.correctness()}  "
             f"{metrics['fps']:.1f} fps  mean {_ms(latency['mean'])} P50 {_ms(latency['p50'])} "
             f"P90 {_ms(latency['p90'])} P99 {_ms(latency['p99'])} ms  "
             f"misses {metrics['deadline_misses_total']}  drops {sum(dropped.values())}"
         )
 
-    def _said(self) -> str:
-        if not self._last.get("predictions"):
-            return "digit ?"
-        best = self._last["predictions"][0]
-        return f"digit {best['label']} ({best['score']:.2f}, truth {self._last['truth']})"
-
     def _render(self) -> Group:
         """Return the table and what stands around it."""
-        table = Table(title="edge demo: handwritten digits, int8, over MQTT", min_width=64)
+        table = Table(title=self._face.title, min_width=64)
         table.add_column("what", style="dim")
         table.add_column("now")
         if not self._metrics and not self.results:
             table.add_row("state", "starting the daemon ...")
             return Group(table)
-        table.add_row("prediction", self._said())
+        for what, now in self._face.rows():
+            table.add_row(what, now)
         table.add_row("newest results", _marks(self._marks))
-        table.add_row("accuracy", self._accuracy)
         if self._metrics:
             self._add_figures(table)
         return Group(table, Text("\n".join(self._events), style="dim"), Text("Ctrl-C ends."))
@@ -135,7 +120,7 @@ class View:
         metrics, latency = self._metrics, self._metrics["latency_total_ms"]
         dropped = metrics["dropped_total"]
         print(
-            f"{metrics['frames_total']:,} frames, accuracy {self._accuracy}, "
+            f"{metrics['frames_total']:,} frames, {self._face.correctness()}, "
             f"{sum(dropped.values())} dropped, "
             f"{metrics['deadline_misses_total']} past the deadline of "
             f"{metrics['deadline_ms']:g} ms\n"

@@ -31,11 +31,14 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes")
     parser.add_argument("--top-k", type=int, default=3, metavar="K", help="classes (default 3)")
     parser.add_argument(
-        "--threshold", type=float, default=0.0, metavar="S", help="lowest score (default 0)"
+        "--threshold",
+        type=float,
+        metavar="S",
+        help="lowest score (default 0; of centroids 0.5)",
     )
     parser.add_argument(
         "--decode",
-        choices=("classification", "raw"),
+        choices=("classification", "centroids", "raw"),
         default="classification",
         help="what the output means (default classification)",
     )
@@ -138,7 +141,9 @@ def _options(args: argparse.Namespace, files: list[Path]) -> "Pipeline":
 
     decode: dict[str, Any] = {"type": args.decode}
     if args.decode == "classification":
-        decode |= {"top_k": args.top_k, "threshold": args.threshold}
+        decode["top_k"] = args.top_k
+    if args.decode != "raw" and args.threshold is not None:
+        decode["threshold"] = args.threshold
     model = {
         "path": args.model,
         "labels": args.labels,
@@ -182,7 +187,9 @@ def _print_result(done: "Done", *, as_json: bool, whole_path: bool) -> None:
         print(done.name)
     for prediction in done.predictions:
         if "label" in prediction:
-            print(f"{prediction['score']:8.4f}  {prediction['index']:5d}  {prediction['label']}")
+            place = f"  at {prediction['x_px']}, {prediction['y_px']}" if "x" in prediction else ""
+            named = f"{prediction['index']:5d}  {prediction['label']}"
+            print(f"{prediction['score']:8.4f}  {named}{place}")
         else:
             print(f"{prediction['output']} {prediction['shape']}: {prediction['values']}")
     if not done.predictions:

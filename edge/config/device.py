@@ -11,6 +11,7 @@ from edge.config.mqtt import Mqtt, topic_level
 from edge.config.names import level_name
 from edge.config.pipeline import Pipeline
 from edge.config.recorder import Recorder
+from edge.config.updates import Updates
 from edge.options import Options
 from edge.plugins import chosen_by_type
 from edge.sinks.base import SinkOptions
@@ -51,6 +52,9 @@ class Device(Options):
     )
     commands: Commands = Field(
         default=Commands(), description="Which commands it obeys that come over MQTT."
+    )
+    updates: Updates = Field(
+        default=Updates(), description="Whose models are taken over the air, and from where."
     )
     home_assistant: HomeAssistant = Field(
         default=HomeAssistant(), description="Whether Home Assistant finds the device."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from edge.config.cache import Cache
+from edge.config.canary import Canary
 from edge.config.cpu import Cpu
 from edge.config.ladder import Ladder
 from edge.config.model import Model
@@ -111,6 +112,10 @@ class Pipeline(Options):
     )
     ladder: Ladder | None = Field(
         default=None, description="What to give up when the deadline cannot be kept otherwise."
+    )
+    canary: Canary = Field(
+        default=Canary(),
+        description="How a model that comes over the air is tried before it is trusted.",
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from edge.options import Options
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
 TOLERANCE = 0.05
@@ -20,8 +21,11 @@ TOLERANCE = 0.05
 Prediction = dict[str, Any]
 """One result as it stands in the payload: builtin types only."""
 
-Decoder = Callable[[Sequence["NDArray[Any]"]], list[Prediction]]
-"""From the output tensors, as the engine gives them, to predictions in real units."""
+Decoder = Callable[[Sequence["NDArray[Any]"], "Geometry"], list[Prediction]]
+"""From the output tensors, as the engine gives them, to predictions in real units.
+
+The geometry says where the model's input lies in the frame: places are told in the frame's terms.
+"""
 
 
 class DecoderOptions(Options, abc.ABC):
@@ -29,6 +33,8 @@ class DecoderOptions(Options, abc.ABC):
 
     prediction: ClassVar[Any]
     """A TypedDict of what each of its predictions holds."""
+    tells_places: ClassVar[bool] = False
+    """Whether its predictions say where in a picture, so that the input must be one."""
 
     type: str = Field(description="Kind of decoder.")
 

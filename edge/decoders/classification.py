@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
 
@@ -88,7 +89,11 @@ class Classification:
         self._taken = -np.inf if kind.kind == "f" else np.iinfo(kind).min
         self._lowest = options.threshold / self._scale + self._zero_point
 
-    def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
+    def __call__(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        geometry: Geometry,  # noqa: ARG002
+    ) -> list[Prediction]:
         """Return {label, index, score} for the best classes, best first.
 
         score = scale * (quantized - zero_point), the affine quantization of the TFLite

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
 
@@ -64,7 +65,11 @@ class Raw:
             )
         self._outputs = list(outputs)
 
-    def __call__(self, tensors: Sequence[NDArray[Any]]) -> list[Prediction]:
+    def __call__(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        geometry: Geometry,  # noqa: ARG002
+    ) -> list[Prediction]:
         """Return {output, shape, values} for each output; values are real, flat, in C order."""
         return [
             {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.catalogue.keys import public_key
 from edge.config.labels import read_labels
 from edge.config.load import broker_access, read_document
 from edge.config.problems import Problem, in_lines
@@ -19,8 +20,10 @@ from edge.errors import (
     EngineError,
     GoldenError,
     GoldenFileError,
+    SignatureError,
 )
 from edge.supervisor.probing import probe_now
+from edge.supervisor.updates.candidate import cannot_be_updated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +69,8 @@ def look_through(path: Path, device: Device) -> LookedThrough:
         ends = [certificate.warning(time.time()) for certificate in access.certificates]
         notes = [*access.remarks, *filter(None, ends)]
     found += _missing_folders(device)
+    found += _unreadable_keys(device)
+    notes += _update_notes(device)
     for name, pipeline in device.pipelines.items():
         place: Place = ("pipelines", name)
         found += [((*place, *where), what) for where, what in _missing_sources(pipeline)]
@@ -110,6 +115,26 @@ def _missing_folders(device: Device) -> Iterator[tuple[Place, str]]:
             sink.verify()
         except EdgeError as error:
             yield ("sinks", index, "path"), str(error)
+
+
+def _unreadable_keys(device: Device) -> Iterator[tuple[Place, str]]:
+    """Tell which of the keys that sign models are none."""
+    for index, key in enumerate(device.updates.keys):
+        try:
+            public_key(key)
+        except SignatureError as error:
+            yield ("updates", "keys", index), str(error)
+
+
+def _update_notes(device: Device) -> Iterator[str]:
+    """Tell what is missing for models to come over the air."""
+    if not device.updates.keys:
+        return
+    if "update-model" not in device.commands.allowed:
+        yield "models may come over the air (`updates`), but `commands.allow` has no `update-model`"
+    for name, pipeline in device.pipelines.items():
+        if why := cannot_be_updated(pipeline):
+            yield f"{name}'s model cannot come over the air: {why}"
 
 
 def _missing_sources(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:

@@ -206,7 +206,7 @@ def _model(survey: Survey, model: ModelFacts, *, folder: Path, of_the_demo: bool
     lines = ["    model:", _line(f"      path: {scalar(_short(model.path, folder))}", about)]
     if model.labels is not None:
         lines.append(f"      labels: {scalar(_short(model.labels, folder))}")
-    elif model.decoder.type == "classification":
+    elif model.decoder.type != "raw":
         lines.append(_line("      # labels: labels.txt", "names of the classes, one a line"))
     installed = ", ".join(f"{name} {version}" for name, version in survey.engines.items())
     lines.append(
@@ -248,6 +248,9 @@ def _accelerator(survey: Survey, model: ModelFacts, *, folder: Path) -> list[str
 def _decode(model: ModelFacts) -> list[str]:
     if model.decoder.type == "raw":
         return [_line("    decode: { type: raw }", "the outputs as numbers: no decoder knows them")]
+    if model.decoder.type == "centroids":
+        about = "middles of objects; class 0 is the background"
+        return [_line("    decode: { type: centroids, threshold: 0.5 }", about)]
     return [_line("    decode: { type: classification, top_k: 3 }", "the three best classes")]
 
 

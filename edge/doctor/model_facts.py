@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.config.labels import read_labels
+from edge.decoders.centroids import CentroidsOptions
 from edge.decoders.classification import ClassificationOptions
 from edge.decoders.raw import RawOptions
 from edge.engines.model_file import read_model_file
@@ -34,7 +35,7 @@ class ModelFacts:
     square: bool
     """Whether its input is as wide as high, which most cameras are not."""
     labels: Path | None
-    """A file beside it with as many lines as it has classes."""
+    """A file beside it that names its classes."""
     edgetpu: bool
     """Whether it is compiled for the Edge TPU."""
     cpu_build: Path | None
@@ -48,14 +49,15 @@ def model_facts(path: Path) -> ModelFacts:
     decoder = _decoder(summary, outputs)
     shape = summary.inputs[0].shape if summary.inputs else ()
     pictures = len(shape) == 4 and shape[0] == 1 and shape[3] in {1, 3}  # noqa: PLR2004
-    classes = outputs[0].shape[-1] if decoder.type == "classification" else 0
+    classes = outputs[0].shape[-1] if decoder.type != "raw" else 0
+    lines = {classes, classes - 1} if decoder.type == "centroids" else {classes}
     return ModelFacts(
         path=path,
         outputs=", ".join(map(str, outputs)),
         decoder=decoder,
         takes_pictures=pictures,
         square=pictures and shape[1] == shape[2],
-        labels=_labels(path, classes) if classes else None,
+        labels=_labels(path, lines) if classes else None,
         edgetpu=summary.edgetpu,
         cpu_build=_cpu_build(path) if summary.edgetpu else None,
     )
@@ -76,6 +78,8 @@ def _decoder(summary: ModelSummary, outputs: list[TensorSpec]) -> DecoderOptions
             pass
         else:
             return classification
+    if _is_grid_of_scores(summary, outputs):
+        return CentroidsOptions(type="centroids")
     raw = RawOptions(type="raw")
     try:
         raw.make(outputs, [])
@@ -87,14 +91,28 @@ def _decoder(summary: ModelSummary, outputs: list[TensorSpec]) -> DecoderOptions
     return raw
 
 
+def _is_grid_of_scores(summary: ModelSummary, outputs: list[TensorSpec]) -> bool:
+    """Whether the output is a softmax for each part of a picture, as FOMO models have it.
+
+    A softmax is quantized by 1/256 from its least value on. A map of classes as fine as a
+    segmentation's, a cell for less than 4x4 pixels, is none of them.
+    """
+    if len(outputs) != 1 or len(outputs[0].shape) != 4 or len(summary.inputs) != 1:  # noqa: PLR2004
+        return False
+    (_, rows, columns, classes), picture = outputs[0].shape, summary.inputs[0].shape
+    fits = len(picture) == 4 and rows * 4 <= picture[1] and columns * 4 <= picture[2]  # noqa: PLR2004
+    softmax = (outputs[0].scale, outputs[0].zero_point) in {(1 / 256, -128), (1 / 256, 0)}
+    return fits and softmax and classes > 1 and rows * columns > 1
+
+
 def _spec(tensor: TensorSummary) -> TensorSpec:
     scale = tensor.scales[0] if len(tensor.scales) == 1 else 0.0
     zero_point = tensor.zero_points[0] if len(tensor.zero_points) == 1 else 0
     return TensorSpec(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
 
 
-def _labels(model: Path, classes: int) -> Path | None:
-    """Return the text file beside the model that names so many classes; the likeliest first."""
+def _labels(model: Path, lines: set[int]) -> Path | None:
+    """Return the text file beside the model that has so many lines; the likeliest first."""
     stem = model.stem.removesuffix(EDGETPU_SUFFIX)
     likely = [
         f"{stem}.txt",
@@ -109,7 +127,7 @@ def _labels(model: Path, classes: int) -> Path | None:
         try:
             if not path.is_file() or path.stat().st_size > LARGEST_LABELS:
                 continue
-            if len(read_labels(path)) == classes:
+            if len(read_labels(path)) in lines:
                 return path
         except (ConfigError, OSError):
             continue

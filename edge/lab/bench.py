@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SLICES = 20  # at least so many a subject, so that their spread can be told
-WARM_UP_S, WARM_UP_INVOKES = 0.05, 2  # of each slice: the others have emptied the caches
+# Of each slice, for the others have emptied the caches; a short one warms up as long as it lasts.
+WARM_UP_S, WARM_UP_INVOKES = 0.05, 2
 PACED_INVOKES = 5  # a slice's, at least
 PACED_WARM_UP_INVOKES = 2
 
@@ -48,7 +49,7 @@ class Plan:
         """What a probe is asked for in each turn."""
         paced = self.rate_hz is not None
         return Slice(
-            warm_up_ns=0 if paced else round(WARM_UP_S * 1e9),
+            warm_up_ns=0 if paced else round(min(WARM_UP_S, self.slice_s) * 1e9),
             warm_up_invokes=PACED_WARM_UP_INVOKES if paced else WARM_UP_INVOKES,
             measure_ns=round(self.slice_s * 1e9),
             period_ns=round(1e9 / self.rate_hz) if self.rate_hz is not None else 0,

@@ -38,13 +38,13 @@ def rank(report: Report) -> Ranking:
     """
     models = {model.digest: model for model in report.models}
     by_accuracy = all(model.accuracy is not None for model in report.models)
-    ordered = sorted(report.subjects, key=_p50)
+    ordered = sorted(report.subjects, key=lambda subject: subject.latency_ms.median)
 
     def weighed(subject: SubjectReport) -> tuple[float, float]:
         """Return two numbers; less is better."""
         model = models[subject.digest]
         cost = -model.accuracy.share if model.accuracy is not None else 0.0
-        return (_p50(subject), cost if by_accuracy else model.size_bytes)
+        return (subject.latency_ms.median, cost if by_accuracy else model.size_bytes)
 
     front = pareto_front([weighed(subject) for subject in ordered])
     return Ranking(
@@ -61,12 +61,13 @@ def rank(report: Report) -> Ranking:
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Tell of each point whether no other is at most as great in both numbers and less in one."""
-    return [
-        not any(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in points)
-        for mine in points
-    ]
+def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
+    """Tell of each point whether no other is at most as great in all numbers and less in one."""
+
+    def beats(other: tuple[float, ...], mine: tuple[float, ...]) -> bool:
+        return other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
+
+    return [not any(beats(other, mine) for other in points) for mine in points]
 
 
 def ranking_table(report: Report, ranking: Ranking) -> Table:
@@ -98,8 +99,3 @@ def _row(subject: SubjectReport, model: ModelReport, *, pareto: bool) -> list[st
         ms(subject.latency_ms.p99),
         megabytes(subject.rss_bytes),
     ]
-
-
-def _p50(subject: SubjectReport) -> float:
-    latency = subject.latency_ms
-    return latency.mean if latency.p50 is None else latency.p50

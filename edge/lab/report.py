@@ -53,6 +53,11 @@ class Latency(Part):
     p99_9: Milliseconds | None
     max: Milliseconds
 
+    @property
+    def median(self) -> float:
+        """P50; the mean of so few invokes that there is none."""
+        return self.mean if self.p50 is None else self.p50
+
 
 class Identity(Part):
     """Which subject something is about: one model on one engine with so many threads."""

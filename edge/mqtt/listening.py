@@ -45,6 +45,7 @@ class Listening:
         self._topics = topics
         self._take = take
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._client: Client | None = None
         self._stopped = threading.Event()
         self._tried = threading.Event()
         self._to_confirm: dict[int | None, str] = {}
@@ -81,6 +82,13 @@ class Listening:
         """Disconnect."""
         self._stop()
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, once. Raises EdgeError where the broker is not there."""
+        client = self._client
+        if client is None or not self.connected:
+            raise EdgeError(self.trouble or f"{self._access.address} is not there")
+        client.publish(topic, payload, qos=1)
+
     def _stop(self) -> None:
         self._stopped.set()
         self._thread.join()
@@ -100,7 +108,7 @@ class Listening:
         """Stay connected for as long as that lasts; return whether it was at all."""
         from paho.mqtt.enums import MQTTErrorCode
 
-        client = new_client(self._access, protocol=protocol)
+        client = self._client = new_client(self._access, protocol=protocol)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect

@@ -117,6 +117,8 @@ class Source(abc.ABC):
 
     lost = 0
     """Frames that were due by the source's own clock and that nobody could take, in all."""
+    size: tuple[int, int] | None = None
+    """Width and height, in full, of the frame retrieved last, where it was made smaller."""
     reduction: Callable[[int, int], int] = staticmethod(whole)
     """For a frame of that width and height: the 1, 2, 4 or 8 by which it may be decoded smaller."""
     scaling: Callable[[int, int], float] = staticmethod(whole)

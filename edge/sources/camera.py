@@ -80,6 +80,7 @@ class Camera(Source):
         self._stamped_ns: int | None = None  # the driver's last stamp that was believed
         self._taken: NDArray[Any] | None = None
         self._decode: Callable[[NDArray[Any]], NDArray[Any] | None] | None = None
+        self._whole_size = (0, 0)
         self._capture: Any = None
 
     def make_smaller(
@@ -126,14 +127,16 @@ class Camera(Source):
         """Return what decodes the format that the camera really gives; None for OpenCV itself."""
         import cv2
 
+        jpegs = (cv2.VideoWriter.fourcc(*"MJPG"), cv2.VideoWriter.fourcc(*"JPEG"))
         fourcc = int(capture.get(cv2.CAP_PROP_FOURCC))
-        if fourcc in (cv2.VideoWriter.fourcc(*"MJPG"), cv2.VideoWriter.fourcc(*"JPEG")):
+        if fourcc not in (*jpegs, cv2.VideoWriter.fourcc(*"YUYV")):
+            return None
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self._whole_size = (width, height)
+        if fourcc in jpegs:
             return lambda data: jpeg.decode(data, self.reduction)
-        if fourcc == cv2.VideoWriter.fourcc(*"YUYV"):
-            width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-            height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-            return Converter(width, height, by=self.reduction(width, height))
-        return None
+        return Converter(width, height, by=self.reduction(width, height))
 
     def grab(self, stop: threading.Event) -> Grabbed | None:
         """Wait for the driver's next buffer; its own timestamp is the capture time.
@@ -178,6 +181,7 @@ class Camera(Source):
         if not ok or taken is None:
             raise FrameError(f"{self._node}: a frame could not be decoded")
         if self._decode is None or taken.shape[2:] == (3,):  # decoded already
+            self.size = None
             return taken
         try:
             frame = self._decode(taken.reshape(-1))
@@ -185,6 +189,7 @@ class Camera(Source):
             frame = None
         if frame is None:
             raise FrameError(f"{self._node}: a frame came damaged ({taken.size} bytes)")
+        self.size = self._whole_size
         return frame
 
     def due_ns(self) -> int | None:

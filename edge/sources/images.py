@@ -112,12 +112,19 @@ def read_frame(
     A JPEG is made smaller by what `reduction` says of its width and height. Raises
     FrameError when it cannot be read.
     """
+    return read_smaller(path, reduction)[0]
+
+
+def read_smaller(
+    path: Path, reduction: Callable[[int, int], int]
+) -> tuple[NDArray[Any] | ModelInput, tuple[int, int] | None]:
+    """Read a file as `read_frame` does; also return its full width and height, if it is a JPEG."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".bin":
-            return ModelInput(path.read_bytes())
+            return ModelInput(path.read_bytes()), None
         if suffix == ".npy":
-            return ModelInput(_read_array(path))
+            return ModelInput(_read_array(path)), None
         return _read_picture(path, reduction)
     except OSError as error:
         raise FrameError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -140,7 +147,9 @@ def _read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_picture(path: Path, reduction: Callable[[int, int], int]) -> NDArray[Any]:
+def _read_picture(
+    path: Path, reduction: Callable[[int, int], int]
+) -> tuple[NDArray[Any], tuple[int, int] | None]:
     import cv2
     import numpy as np
 
@@ -153,7 +162,7 @@ def _read_picture(path: Path, reduction: Callable[[int, int], int]) -> NDArray[A
         raise FrameError(f"{path}: cannot be decoded: {error.err}") from error
     if picture is None:
         raise FrameError(f"{path}: is no image that OpenCV can read, or is damaged")
-    return picture
+    return picture, jpeg.full_size(data, picture)
 
 
 class Images(Source):
@@ -162,7 +171,7 @@ class Images(Source):
     def __init__(self, options: ImagesOptions) -> None:
         self._options = options
         self._pacer = Pacer(options.fps) if options.fps is not None else None
-        self._kept: dict[Path, NDArray[Any]] = {}
+        self._kept: dict[Path, tuple[NDArray[Any], tuple[int, int] | None]] = {}
         self._kept_bytes = 0
         self._number = -1
 
@@ -249,14 +258,18 @@ class Images(Source):
     def _read(self, path: Path) -> NDArray[Any] | ModelInput:
         """Read a file, from memory where it comes round again and there is room to keep it."""
         if path in self._kept:
-            return self._kept[path]
+            frame, self.size = self._kept[path]
+            return frame
         tiles = self._options.tile is not None
-        frame = read_frame(path, whole if tiles else self.reduction)
+        read, size = read_smaller(path, whole if tiles else self.reduction)
+        if tiles:
+            size = None
         again = self._options.loop or tiles
-        if again and not isinstance(frame, ModelInput) and self._room_for(frame.nbytes):
-            self._kept[path] = frame
-            self._kept_bytes += frame.nbytes
-        return frame
+        if again and not isinstance(read, ModelInput) and self._room_for(read.nbytes):
+            self._kept[path] = (read, size)
+            self._kept_bytes += read.nbytes
+        self.size = size
+        return read
 
     def _room_for(self, nbytes: int) -> bool:
         return self._kept_bytes + nbytes <= KEPT_BYTES

@@ -42,6 +42,20 @@ def decode(data: NDArray[Any], reduction: Callable[[int, int], int]) -> NDArray[
     return cv2.imdecode(data, flags[by])
 
 
+def full_size(data: NDArray[Any], picture: NDArray[Any]) -> tuple[int, int] | None:
+    """Return the width and height that a decoded picture has in its file, turned as it is.
+
+    None for what is no JPEG, and was not made smaller.
+    """
+    size = size_of(data)
+    if size is None:
+        return None
+    width, height = size
+    shown_height, shown_width = picture.shape[:2]
+    turned = (width - height) * (shown_width - shown_height) < 0
+    return (height, width) if turned else size
+
+
 def size_of(data: NDArray[Any]) -> tuple[int, int] | None:
     """Return a JPEG's width and height from its frame header; None for whatever is no JPEG.
 

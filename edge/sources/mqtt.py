@@ -196,9 +196,10 @@ class MqttSource(Source):
                 f"at most {self._options.max_bytes} (`max_bytes`)"
             )
         try:
-            return payload.unpack(self._payload, self.reduction)
+            frame, self.size = payload.unpack(self._payload, self.reduction)
         except FrameError as error:
             raise FrameError(f"a message of {self._options.topic} {error}") from error
+        return frame
 
     def accepted(self, number: int) -> None:
         """Acknowledge a frame, and those behind it that were settled before it."""

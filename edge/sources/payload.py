@@ -37,17 +37,20 @@ PNG = PNG_SIGNATURE + b"\x00\x00\x00\rIHDR"  # and length and name of the first 
 MOST_PIXELS = 40_000_000  # 120 MB when decoded; what a header says is checked before
 
 
-def unpack(payload: bytes, reduction: Callable[[int, int], int]) -> NDArray[Any] | ModelInput:
+def unpack(
+    payload: bytes, reduction: Callable[[int, int], int]
+) -> tuple[NDArray[Any] | ModelInput, tuple[int, int] | None]:
     """Return the frame in a message: pixels (uint8, height x width x 3, BGR), or a model's input.
 
-    A JPEG is made smaller by what `reduction` says of its width and height. Raises FrameError
-    that says what is wrong; nothing is decoded before its size is known to be bearable.
+    A JPEG is made smaller by what `reduction` says of its width and height, which are returned
+    as well. Raises FrameError that says what is wrong; nothing is decoded before its size is known
+    to be bearable.
     """
     import cv2
     import numpy as np
 
     if payload.startswith(MAGIC):
-        return ModelInput(_tensor(payload))
+        return ModelInput(_tensor(payload)), None
     data = np.frombuffer(payload, np.uint8)
     size = _size_of(payload, data)
     if size is None:
@@ -63,7 +66,7 @@ def unpack(payload: bytes, reduction: Callable[[int, int], int]) -> NDArray[Any]
         raise FrameError(f"cannot be decoded: {error.err}") from error
     if picture is None:
         raise FrameError("is a damaged picture")
-    return picture
+    return picture, jpeg.full_size(data, picture)
 
 
 def pack_tensor(array: NDArray[Any]) -> bytes:

@@ -254,6 +254,7 @@ class Picamera(Source):
             raise FrameError(f"{self._who}: a frame could not be read: {error}") from error
         finally:
             self._release_grabbed()
+        self.size = (self._options.width, self._options.height)
         return self._pixels
 
     def due_ns(self) -> int | None:

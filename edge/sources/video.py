@@ -165,7 +165,9 @@ class Video(Source):
         ok, self._frame = self._capture.retrieve(self._frame)
         frame = self._frame if ok else None
         if frame is not None and self._packets:
-            frame = _decoded(frame, self.reduction)
+            data = frame.reshape(-1)
+            frame = _decoded(data, self.reduction)
+            self.size = jpeg.full_size(data, frame) if frame is not None else None
         if frame is None:
             raise FrameError(f"{self._shown}: frame {self._number} could not be decoded")
         return frame
@@ -192,16 +194,16 @@ def _gives_jpegs(capture: Any) -> bool:
     if not capture.set(cv2.CAP_PROP_FORMAT, -1) or not capture.grab():
         return False
     ok, data = capture.retrieve()
-    picture = _decoded(data, whole) if ok else None
+    picture = _decoded(data.reshape(-1), whole) if ok else None
     return picture is not None and picture.shape[:2] == size
 
 
 def _decoded(data: NDArray[Any], reduction: Callable[[int, int], int]) -> NDArray[Any] | None:
-    """Return the picture of a JPEG; None when it is damaged."""
+    """Return the picture of a JPEG (its bytes, one-dimensional); None when it is damaged."""
     import cv2
 
     try:
-        return jpeg.decode(data.reshape(-1), reduction)
+        return jpeg.decode(data, reduction)
     except cv2.error:  # it is empty
         return None
 

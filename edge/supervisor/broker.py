@@ -6,12 +6,18 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+from edge.config.load import broker_access, tell_access
+from edge.config.mqtt import embedded_port
 from edge.errors import SinkError
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from edge.config.device import Device
+    from edge.mqtt.access import Access
 
 HOST = "127.0.0.1"
 
@@ -57,6 +63,35 @@ class EmbeddedBroker:
     ) -> None:
         """Stop it."""
         self._broker.stop()
+
+
+class Brokers:
+    """Where a configuration's broker is, which may be one inside this daemon."""
+
+    def __init__(self, overruling: str | None, until_the_end: ExitStack) -> None:
+        """`overruling` is a URL instead of the YAML's; brokers in here end with the stack."""
+        self._overruling = overruling
+        self._until_the_end = until_the_end
+        self._embedded: dict[int, EmbeddedBroker] = {}
+
+    def access(self, device: Device) -> Access:
+        """Return the way to it. Raises ConfigError, or SinkError where one in here cannot start."""
+        return broker_access(device.mqtt, self._url(device))
+
+    def told(self, device: Device, name: str) -> str | None:
+        """Return what a pipeline's worker must know of it; None where it needs nothing."""
+        sources = device.pipelines[name].all_sources.values()
+        if not any(source.from_broker for source in sources):
+            return None
+        return tell_access(device.mqtt, self._url(device))
+
+    def _url(self, device: Device) -> str:
+        broker = self._overruling or device.mqtt.broker
+        if port := embedded_port(broker):
+            if port not in self._embedded:
+                self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
+            broker = self._embedded[port].url
+        return broker
 
 
 def _free_port() -> int:

@@ -12,14 +12,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.config.load import broker_access, tell_access
-from edge.config.mqtt import embedded_port
 from edge.errors import EdgeError
 from edge.identity import new_boot
 from edge.spool.spool import TEND_EVERY_S, Spool
 from edge.supervisor import clock
 from edge.supervisor.black_box import Archive
-from edge.supervisor.broker import EmbeddedBroker
+from edge.supervisor.broker import Brokers
 from edge.supervisor.commands import Commands
 from edge.supervisor.device_info import device_info
 from edge.supervisor.farewell import put_away, summarize
@@ -35,9 +33,10 @@ from edge.supervisor.pipeline import SupervisedPipeline
 from edge.supervisor.process import dismiss_worker_ahead
 from edge.supervisor.status_line import StatusLine
 from edge.supervisor.steering import Steering
+from edge.supervisor.updates.updates import Updates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from edge.config.device import Device
     from edge.mqtt.access import Access
@@ -62,7 +61,6 @@ class Daemon:
         Raises ConfigError as `read_config` does.
         """
         self._read_config = read_config
-        self._broker = broker
         self._max_seconds = max_seconds
         self._max_frames = max_frames
         self._device = read_config()
@@ -75,10 +73,11 @@ class Daemon:
         self._reloading: asyncio.Task[str] | None = None
         self._until_the_end = contextlib.ExitStack()
         self._wake_up_limit = contextlib.ExitStack()
-        self._embedded: dict[int, EmbeddedBroker] = {}
+        self._brokers = Brokers(broker, self._until_the_end)
         self.changing = asyncio.Lock()
         self._archive = Archive(self._device.recorder)
         self.steering = Steering(self._device.device)
+        self.updates = Updates(self._device.device, self)
         self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
         self._health = HealthWatch(self, self._archive.sensors)
         self._home = HomeAssistant(self._pipelines, self._health)
@@ -104,14 +103,18 @@ class Daemon:
 
     async def _run(self) -> int:
         self._spool = self._new_spool(self._device)
-        self._outlet = self._new_outlet(self._device, self._access_to(self._device), self._spool)
+        self._outlet = self._new_outlet(
+            self._device, self._brokers.access(self._device), self._spool
+        )
         self._outlet.start()
         self._outlet.tell("started", f"edge {__version__} began", version=__version__)
         self._limit_wake_up()
         self._follow_steering()
+        self.updates.follow(starting=True)
         self._announce()
         for name in self._device.pipelines:
             self._start(name)
+        self.updates.go_on()
         if all(pipeline.state == "paused" for pipeline in self._pipelines.values()):
             dismiss_worker_ahead()
         self._commands.use(self._device, self._outlet)
@@ -133,26 +136,6 @@ class Daemon:
         spool = Spool(device.device, device.mqtt.spool)
         spool.open()
         return spool
-
-    def _access_to(self, device: Device) -> Access:
-        """Return the way to the broker of this configuration."""
-        return broker_access(device.mqtt, self._broker_of(device))
-
-    def _broker_of(self, device: Device) -> str:
-        """Return the URL of this configuration's broker, starting an embedded one."""
-        broker = self._broker or device.mqtt.broker
-        if port := embedded_port(broker):
-            if port not in self._embedded:
-                self._embedded[port] = self._until_the_end.enter_context(EmbeddedBroker(port))
-            broker = self._embedded[port].url
-        return broker
-
-    def _told_of_broker(self, device: Device, name: str) -> str | None:
-        """Return what a pipeline's worker must know of the broker; None where it needs none."""
-        sources = device.pipelines[name].all_sources.values()
-        if not any(source.from_broker for source in sources):
-            return None
-        return tell_access(device.mqtt, self._broker_of(device))
 
     def _new_outlet(self, device: Device, access: Access, spool: Spool) -> Outlet:
         return Outlet(
@@ -183,6 +166,11 @@ class Daemon:
         """The way to the broker."""
         return self._outlet
 
+    @property
+    def pipelines(self) -> Mapping[str, SupervisedPipeline]:
+        """Those that run."""
+        return self._pipelines
+
     def _follow_steering(self) -> None:
         """Forget of what commands have changed what no longer holds by the YAML."""
         if self.steering.trouble:
@@ -207,11 +195,12 @@ class Daemon:
             self._outlet,
             sequence=self._sequences[name],
             max_frames=limit,
-            broker=self._told_of_broker(self._device, name),
+            broker=self._brokers.told(self._device, name),
             archive=self._archive,
             overrides=self.steering.overrides(name, written),
             paused=self.steering.of(name).paused,
             first_frames=before.keeper.next_frames if before is not None else None,
+            watch=self.updates.watch(name),
         )
         self._pipelines[name] = pipeline
         self._running[name] = self._loop.create_task(pipeline.run())
@@ -228,7 +217,12 @@ class Daemon:
 
     def _stop_when_all_ended(self) -> None:
         """End when nothing is left to do: every source has ended, or its pipeline failed."""
-        states = [pipeline.state for pipeline in self._pipelines.values()]
+        states = [
+            "starting"
+            if pipeline.state == "failed" and self.updates.will_start_otherwise(pipeline.name)
+            else pipeline.state
+            for pipeline in self._pipelines.values()
+        ]
         if self._reloading is None and all(state in ("ended", "failed") for state in states):
             self._all_ended = True
             self._failed = self._failed or "failed" in states
@@ -240,6 +234,7 @@ class Daemon:
         if self._reloading is not None:
             await self._reloading
         await self._commands.close()
+        await self.updates.close()
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*(pipeline.stop() for pipeline in self._pipelines.values()))
@@ -284,7 +279,7 @@ class Daemon:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._outlet.send(device_info(self._outlet, self._pipelines))
+            self._outlet.send(device_info(self._outlet, self._pipelines, self.updates.info))
             self._home.changed()
             self._status.tell(self._outlet)
             self._stop_when_all_ended()
@@ -342,7 +337,7 @@ class Daemon:
 
         Passwords and certificates may have changed where the YAML did not.
         """
-        old, access = self._device, self._access_to(device)
+        old, access = self._device, self._brokers.access(device)
         same = (device.mqtt, device.sinks, device.device) == (old.mqtt, old.sinks, old.device)
         if same and access == self._outlet.access:
             return self._outlet
@@ -353,8 +348,10 @@ class Daemon:
     async def _change_to(self, device: Device, outlet: Outlet) -> None:
         if device.device != self._device.device:
             self.steering = Steering(device.device)
+            self.updates.rename(device.device)
         self._device = device
         self._follow_steering()
+        self.updates.follow()
         gone = [name for name, pipeline in self._pipelines.items() if not self._as_is(pipeline)]
         await asyncio.gather(*(self._pipelines[name].stop() for name in gone))
         for name in gone:
@@ -393,5 +390,5 @@ class Daemon:
             and self.steering.applied(pipeline.name, written) == pipeline.configured
             and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
             and pipeline.state != "failed"
-            and pipeline.keeper.broker == self._told_of_broker(self._device, pipeline.name)
+            and pipeline.keeper.broker == self._brokers.told(self._device, pipeline.name)
         )

@@ -12,16 +12,21 @@ from edge.supervisor import clock
 from edge.supervisor.pipeline_info import pipeline_info
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge.supervisor.outlet import Outlet
     from edge.supervisor.pipeline import SupervisedPipeline
+    from edge.update_info import UpdateInfo
 
 PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "paho-mqtt")
 
 
-def device_info(outlet: Outlet, pipelines: Mapping[str, SupervisedPipeline]) -> Info:
-    """Return the info message as it is now."""
+def device_info(
+    outlet: Outlet,
+    pipelines: Mapping[str, SupervisedPipeline],
+    update_of: Callable[[str], UpdateInfo | None],
+) -> Info:
+    """Return the info message as it is now; `update_of` tells of a pipeline's updates."""
     return Info(
         device=outlet.device,
         boot=outlet.boot,
@@ -31,7 +36,9 @@ def device_info(outlet: Outlet, pipelines: Mapping[str, SupervisedPipeline]) -> 
         python=platform.python_version(),
         machine=platform.machine(),
         packages=_versions(),
-        pipelines={name: pipeline_info(pipeline) for name, pipeline in pipelines.items()},
+        pipelines={
+            name: pipeline_info(pipeline, update_of(name)) for name, pipeline in pipelines.items()
+        },
     )
 
 

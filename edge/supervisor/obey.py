@@ -12,11 +12,14 @@ from edge.commands import (
     Dump,
     Pause,
     Ping,
+    PromoteModel,
     Reload,
     Request,
     Resume,
+    RollbackModel,
     Set,
     Snapshot,
+    UpdateModel,
     picture_topic,
 )
 from edge.config.ladder import ladder_problems
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from edge.supervisor.outlet import Outlet
     from edge.supervisor.pipeline import SupervisedPipeline
     from edge.supervisor.steering import Key, Steering
+    from edge.supervisor.updates.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Steerable(Protocol):
     """The daemon, as far as commands reach."""
 
     steering: Steering
+    updates: Updates
     changing: asyncio.Lock
     """Held by who starts or ends pipelines: one change at a time."""
 
@@ -87,6 +92,8 @@ class Obey:
             return await self._dump(request.pipeline)
         if isinstance(request, Reload):
             return await self._reload()
+        if isinstance(request, UpdateModel | PromoteModel | RollbackModel):
+            return self._of_model(request)
         async with self._daemon.changing:
             if isinstance(request, Pause | Resume):
                 paused = isinstance(request, Pause) and request.paused
@@ -193,6 +200,14 @@ class Obey:
         if not files:
             raise RequestError("no trace was written: nothing is recorded, or `recorder.keep` is 0")
         return Outcome(f"{len(files)} trace{'s' * (len(files) > 1)} written", files=files)
+
+    def _of_model(self, request: UpdateModel | PromoteModel | RollbackModel) -> Outcome:
+        name, updates = self._pipeline(request.pipeline).name, self._daemon.updates
+        if isinstance(request, UpdateModel):
+            return Outcome(updates.begin(request))
+        if isinstance(request, PromoteModel):
+            return Outcome(updates.promote(name))
+        return Outcome(updates.roll_back(name))
 
     async def _reload(self) -> Outcome:
         if why_not := await self._daemon.reload():

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from edge.latency.figures import Counts, Window
     from edge.messages import SourceFigures
     from edge.supervisor.pipeline import SupervisedPipeline
+    from edge.update_info import UpdateInfo
     from edge.wire import Ready
 
 
-def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
+def pipeline_info(pipeline: SupervisedPipeline, update: UpdateInfo | None) -> PipelineInfo:
     """Return the pipeline as it stands in the info message."""
     options, rungs = pipeline.options, pipeline.rungs
     ready, model = rungs.ready, rungs.options.model
@@ -54,6 +55,7 @@ def pipeline_info(pipeline: SupervisedPipeline) -> PipelineInfo:
             golden=GoldenInfo(**ready.golden) if ready.golden else None,  # type: ignore[arg-type]
         ),
         accelerator=pipeline.acceleration.info(),
+        update=update,
     )
 
 

@@ -8,17 +8,16 @@ resumed, or is no longer in the YAML.
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.state import file_name, state_directory
+from edge.state import file_name, state_directory, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from edge.config.pipeline import Pipeline
 
@@ -132,25 +131,10 @@ class Steering:
             return "there is no state directory: set STATE_DIRECTORY or HOME"
         worth = {name: each for name, each in self._kept.items() if each != Steered()}
         content = _File(pipelines=worth).model_dump_json(indent=1).encode()
-        folder = self._path.parent
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    Path(file.name).replace(self._path)
-                except OSError:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            write_durably(self._path, content)
         except OSError as error:
-            return f"{error.filename or folder}: {error.strerror}"
+            return f"{error.filename or self._path.parent}: {error.strerror}"
         return ""
 
 

@@ -34,15 +34,21 @@ R = TypeVar("R", bound="tuple[Any, ...]")
 
 
 def records(
-    name: str, options: Pipeline, *, device: str | None = None, check_only: bool = False
+    name: str,
+    options: Pipeline,
+    *,
+    device: str | None = None,
+    check_only: bool = False,
+    silent_limit_s: float | None = None,
 ) -> Iterator[Record]:
     """Run a pipeline in a worker of its own and yield what it says.
 
-    Raises what made the worker fail, or ModelError with its last words when it died.
+    Raises what made the worker fail, or ModelError with its last words when it died, or when it
+    said nothing for `silent_limit_s`.
     """
     worker = WorkerProcess(name, options, device=device, check_only=check_only)
     try:
-        yield from hear(worker, worker.wire, options.model.path)
+        yield from hear(worker, worker.wire, options.model.path, silent_limit_s=silent_limit_s)
     finally:
         worker.close()
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from edge.errors import CacheError
+from edge.geometry import NO_PICTURE, Geometry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class Kept:
     predictions: list[dict[str, Any]]
     source: int = 0
     """Whose frame it was: frames are numbered by source."""
+    geometry: Geometry = NO_PICTURE
+    """Where the input lay in it: the same input of a frame of another size is another result."""
 
 
 @dataclass(frozen=True, slots=True)

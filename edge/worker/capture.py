@@ -280,7 +280,9 @@ class CaptureSide:
         self._lens.captured(slot, frame)
         self._shadow.captured(slot, frame)
         self._recorder.marks[slot.mark] = PREPROCESS
-        self._preprocess(frame, slot.tensor)
+        slot.geometry = self._preprocess(frame, slot.tensor)
+        if self.source.size is not None:
+            slot.geometry = slot.geometry.of_size(*self.source.size)
         slot.prepared_ns = time.monotonic_ns()
         return frame
 

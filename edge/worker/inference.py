@@ -160,10 +160,12 @@ class InferenceSide:
             slot = self._unfinished.popleft()
             hit, way = slot.hit, slot.way
             if hit is None:
-                predictions, told = way.decode(slot.outputs), None
+                predictions, told = way.decode(slot.outputs, slot.geometry), None
                 decoded_ns, batch = time.monotonic_ns(), slot.batch
                 if way.cache is not None:
-                    kept = Kept(slot.frame, slot.captured_ns, predictions, slot.source)
+                    kept = Kept(
+                        slot.frame, slot.captured_ns, predictions, slot.source, slot.geometry
+                    )
                     way.cache.keep(slot.asked, kept)
             else:
                 predictions, told = hit.kept.predictions, hit.told
@@ -217,5 +219,7 @@ def _not_known(slots: list[Slot], cache: ResultCache) -> list[Slot]:
     """Ask the cache for each frame; return those that it has no result for."""
     for slot in slots:
         slot.hit = cache.find(slot.tensor, slot.captured_ns)
+        if slot.hit is not None and slot.hit.kept.geometry != slot.geometry:
+            slot.hit = None
         slot.asked = cache.asked
     return slots if all(slot.hit is None for slot in slots) else [s for s in slots if s.hit is None]

@@ -29,6 +29,7 @@ SHORTEST_WIDTH = 320  # pixels: less could not be written on
 SMALLEST_SIDE = 64  # pixels: below it nothing can be seen
 QUALITIES = (85, 70, 50, 30)
 LINES = 3  # of predictions
+MARK = (80, 255, 80)  # BGR
 LINE_HEIGHT = 1 / 18  # of the picture's width
 
 
@@ -105,33 +106,61 @@ def _scaled(picture: NDArray[Any], by: float) -> NDArray[Any]:
 
 
 def _written_on(picture: NDArray[Any], done: Done) -> NDArray[Any]:
-    """Return the picture with lines of text below it."""
+    """Return the picture with a mark at each place that was found, and lines of text below it."""
     width = max(picture.shape[1], SMALLEST_SIDE)
     line = max(round(width * LINE_HEIGHT), 12)
     lines = [_time_of(done.captured_ns), *_in_lines(done)]
     band = np.zeros((line * len(lines) + line // 2, picture.shape[1], 3), np.uint8)
     for number, text in enumerate(lines, 1):
-        cv2.putText(
-            band,
-            text,
-            (line // 3, line * number),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            line / 32,
-            (255, 255, 255),
-            max(line // 24, 1),
-            cv2.LINE_AA,
-        )
-    return np.vstack([picture, band])
+        _write(band, text, (line // 3, line * number), line, (255, 255, 255))
+    return np.vstack([_marked(picture, done, line), band])
+
+
+def _marked(picture: NDArray[Any], done: Done, line: int) -> NDArray[Any]:
+    """Return the picture with a ring around each centroid, its label and its score beside it."""
+    places = [each for each in done.predictions if "x" in each]
+    if not places:
+        return picture
+    marked = picture.copy()
+    height, width = picture.shape[:2]
+    for each in places:
+        x, y = round(each["x"] * (width - 1)), round(each["y"] * (height - 1))
+        text = _said(each)
+        for colour, more in (((0, 0, 0), 2), (MARK, 0)):  # dark around it: seen on any ground
+            cv2.circle(marked, (x, y), line // 2, colour, max(line // 12, 1) + more, cv2.LINE_AA)
+            reach = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, line / 32, 1)[0][0]
+            right = x + line * 2 // 3
+            beside = right if right + reach < width else x - line * 2 // 3 - reach
+            baseline = min(max(y + line // 4, line), height - line // 4)
+            _write(marked, text, (beside, baseline), line, colour, more=more)
+    return marked
+
+
+def _write(
+    picture: NDArray[Any],
+    text: str,
+    at: tuple[int, int],
+    line: int,
+    colour: tuple[int, int, int],
+    *,
+    more: int = 0,
+) -> None:
+    """Write a text as high as a line; `at` is where it begins, `more` makes it so much bolder."""
+    thickness = max(line // 24, 1) + more
+    cv2.putText(
+        picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, line / 32, colour, thickness, cv2.LINE_AA
+    )
 
 
 def _in_lines(done: Done) -> list[str]:
     found = [each for each in done.predictions if "label" in each][:LINES]
-    if not found:
-        return ["nothing"]
+    return [_said(each) for each in found] or ["nothing"]
+
+
+def _said(prediction: dict[str, Any]) -> str:
     # OpenCV's own letters are those of ASCII.
-    labels = [str(each["label"]).encode("ascii", "replace").decode() for each in found]
-    scores = [f" {each['score']:.2f}" if "score" in each else "" for each in found]
-    return [f"{label}{score}" for label, score in zip(labels, scores, strict=True)]
+    label = str(prediction["label"]).encode("ascii", "replace").decode()
+    return f"{label} {prediction['score']:.2f}" if "score" in prediction else label
 
 
 def _time_of(captured_ns: int) -> str:

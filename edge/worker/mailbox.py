@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edge.geometry import NO_PICTURE, Geometry
 from edge.sources.base import Grabbed
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Slot:
     grabbed: Grabbed = NOTHING
     frame: int = -1
     """Its number within its source, over all workers of the pipeline."""
+    geometry: Geometry = NO_PICTURE
+    """Where the tensor lies in the frame."""
     captured_ns: int = 0
     retrieved_ns: int = 0
     prepared_ns: int = 0

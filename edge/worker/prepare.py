@@ -18,6 +18,7 @@ from edge.engines.choose import choose
 from edge.engines.delegates import refuse_unfit
 from edge.engines.model_file import read_model_file
 from edge.errors import BatchError, DecodeError, ModelError
+from edge.geometry import NO_PICTURE
 from edge.wire import Ready
 from edge.worker.cache import ResultCache, result_cache
 from edge.worker.load_engine import load_engine
@@ -139,6 +140,11 @@ def prepare(
     loaded = load_engine(model, choice, summary)
     engine, choice, refusals = loaded.engine, loaded.engine.choice, [*loaded.refusals]
     preprocess = Preprocessor(model, engine.inputs[0])
+    if options.decode.tells_places and not preprocess.takes_pixels:
+        raise DecodeError(
+            f"{model.path}: `{options.decode.type}` tells places in pictures, and the model's "
+            f"input is none ({preprocess.spec}); `type: raw` shows its outputs as they are"
+        )
     try:
         decode = options.decode.make(engine.outputs, read_labels(model.labels))
     except DecodeError as error:
@@ -232,7 +238,7 @@ def _warm_up(engine: Engine, preprocess: Preprocessor, decode: Decoder) -> tuple
         outputs = engine.run(tensor)
         if count == 0:
             first_ms = (time.monotonic_ns() - ready_ns) / 1e6
-        decode(outputs)
+        decode(outputs, NO_PICTURE)
     return first_ms, time.monotonic_ns() - began_ns
 
 
@@ -242,5 +248,5 @@ def _time_batch(prepared: Prepared, size: int) -> int:
     prepared.run(tensors)
     began_ns = time.monotonic_ns()
     for outputs in prepared.run(tensors):
-        prepared.decode(outputs)
+        prepared.decode(outputs, NO_PICTURE)
     return time.monotonic_ns() - began_ns

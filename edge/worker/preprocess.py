@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edge.errors import FrameError, ModelError
+from edge.geometry import NO_PICTURE, Geometry
 from edge.sources.base import ModelInput
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Preprocessor:
         shape = spec.shape
         self._plain = np.dtype(spec.dtype)
         self.takes_pixels = len(shape) == 4 and shape[0] == 1 and shape[3] in (1, 3)  # noqa: PLR2004
+        self._own = NO_PICTURE
         if not self.takes_pixels:
             return
         if spec.dtype not in (*INTEGER, "float32"):
@@ -52,6 +54,7 @@ class Preprocessor:
                 f"{model.path}: the input is {spec}; pictures can become uint8, int8 or float32"
             )
         self._height, self._width, channels = shape[1:]
+        self._own = Geometry(self._width, self._height)
         if (model.colour == "grey") != (channels == 1) and model.colour != "auto":
             raise ModelError(
                 f"{model.path}: `colour: {model.colour}` does not fit an input of "
@@ -71,17 +74,19 @@ class Preprocessor:
         """Return a new tensor of the input's shape and dtype, to be written again and again."""
         return np.zeros(self.spec.shape, self._plain)
 
-    def __call__(self, frame: NDArray[Any] | ModelInput, tensor: NDArray[Any]) -> None:
-        """Write a frame into `tensor`, a buffer of ours.
+    def __call__(self, frame: NDArray[Any] | ModelInput, tensor: NDArray[Any]) -> Geometry:
+        """Write a frame into `tensor`, a buffer of ours; return where the input lies in it.
 
         Raises FrameError when the frame cannot become the model's input.
         """
         if not isinstance(frame, ModelInput):
             self._take_pixels(frame, tensor)
-        elif isinstance(frame.data, bytes):
+            return self._geometry
+        if isinstance(frame.data, bytes):
             self._take_bytes(frame.data, tensor)
         else:
             self._take_array(frame.data, tensor)
+        return self._own
 
     def _take_pixels(self, frame: NDArray[Any], tensor: NDArray[Any]) -> None:
         if not self.takes_pixels:
@@ -174,6 +179,15 @@ class Preprocessor:
             self._resized = np.empty((to_height, to_width, 3), np.uint8)
         top, bottom, left, right = self._cut
         self._steps = list(self._steps_down(bottom - top, right - left))
+        by_x, by_y = (right - left) / to_width, (bottom - top) / to_height
+        self._geometry = Geometry(
+            width,
+            height,
+            left=(left - self._corner[1] * by_x) / width,
+            top=(top - self._corner[0] * by_y) / height,
+            across=self._width * by_x / width,
+            down=self._height * by_y / height,
+        )
         self._fitted_to = shape
 
     def _steps_down(

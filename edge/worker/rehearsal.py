@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from edge.geometry import NO_PICTURE
 from edge.sources.pacing import sleep_until
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Rehearsal:
         if not sleep_until(due_ns - self.lead_ns, stop):
             return False
         self.since_ns = began_ns = time.monotonic_ns()
-        self._decode(self._run([tensor])[0])
+        self._decode(self._run([tensor])[0], NO_PICTURE)
         # Last what comes first, lest a large model drives it out of the caches again.
         self._preprocess(self.frame, tensor)
         self.since_ns = 0

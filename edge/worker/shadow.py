@@ -135,17 +135,19 @@ class Shadow:
         self._recorder.shadowing(slot, began_ns)
         agreed, failure, inference_ns = None, "", 0
         try:
-            tensor = slot.tensor
+            tensor, geometry = slot.tensor, slot.geometry
             if slot.pixels is not None:
                 tensor = self._tensor
-                way.preprocess(slot.pixels, tensor)
+                own = way.preprocess(slot.pixels, tensor)
+                geometry = own.of_size(geometry.width, geometry.height)
                 if slot.retrieval not in {-1, self.retrievals[slot.source]}:
                     self.skip()  # the next frame came early, and was written over it
                     return
             ready_ns = time.monotonic_ns()
             outputs = way.engine.run(tensor)
             inference_ns = time.monotonic_ns() - ready_ns
-            agreed = slot.way.options.decode.agrees(predictions, way.decode(outputs))
+            found = way.decode(outputs, geometry)
+            agreed = slot.way.options.decode.agrees(predictions, found)
             self._costs.take(1, time.monotonic_ns() - began_ns)
         except Exception as error:  # noqa: BLE001  whatever it is, the pipeline has its result
             kind = "" if isinstance(error, EdgeError) else f"{type(error).__name__}: "

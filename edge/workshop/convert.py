@@ -68,26 +68,35 @@ def convert(
     """Return what a TFLiteConverter makes of its network; the rest as `to_tflite` has it."""
     tf = tensorflow()
     ends = [
-        _end(mode, name, wanted)
+        end_of(mode, name, wanted)
         for name, wanted in (("input", input_type), ("output", output_type))
     ]
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter._experimental_disable_per_channel = not per_channel  # noqa: SLF001
-    if mode in CALIBRATED:
-        if samples is None:
-            raise ConfigError(f"{mode} is calibrated: samples are needed")
-        converter.representative_dataset = lambda: _one_by_one(samples)
-        sets = tf.lite.OpsSet
-        kernels = (
-            sets.TFLITE_BUILTINS_INT8
-            if mode == "int8"
-            else sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        )
-        converter.target_spec.supported_ops = [kernels]
-        converter.inference_input_type, converter.inference_output_type = (
-            getattr(tf, end) for end in ends
-        )
+    if mode not in CALIBRATED:
+        return _converted(converter, mode)
+    if samples is None:
+        raise ConfigError(f"{mode} is calibrated: samples are needed")
+    converter.representative_dataset = lambda: _one_by_one(samples)
+    converter.inference_input_type, converter.inference_output_type = (
+        getattr(tf, end) for end in ends
+    )
+    sets = tf.lite.OpsSet
+    kernels = (
+        sets.TFLITE_BUILTINS_INT8
+        if mode == "int8"
+        else sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    )
+    converter.target_spec.supported_ops = [kernels]
+    try:
+        return _converted(converter, mode)
+    except ModelError:  # an operator has no such kernel: it alone stays in float
+        converter.target_spec.supported_ops = [kernels, sets.TFLITE_BUILTINS]
+        return _converted(converter, mode)
+
+
+def _converted(converter: Any, mode: Mode) -> bytes:
     try:
         with quiet():
             return bytes(converter.convert())
@@ -99,7 +108,8 @@ def convert(
         ) from error
 
 
-def _end(mode: Mode, name: str, wanted: TensorType | None) -> TensorType:
+def end_of(mode: Mode, name: str, wanted: TensorType | None) -> TensorType:
+    """Return the type of a model's input or output; ConfigError where it does not go with it."""
     if wanted is not None and wanted not in ENDS[mode]:
         raise ConfigError(
             f"the {name} of a model in {mode} can be {' or '.join(ENDS[mode])}, not {wanted}"

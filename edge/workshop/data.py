@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +93,16 @@ class Data:
     """Whether the samples were pixels, made into the input as a device does."""
     split: str
     """How the parts came about, in words."""
+    named: bool = True
+    """Whether the classes have names of their own; else they are numbers of outputs."""
+
+    def without_labels(self) -> Data:
+        """Return the same samples in the same parts, their labels forgotten."""
+        training, validation, test = (
+            Part(part.x, np.empty(0, np.int64))
+            for part in (self.training, self.validation, self.test)
+        )
+        return replace(self, training=training, validation=validation, test=test, classes=[])
 
     @property
     def card(self) -> dict[str, Any]:
@@ -161,6 +171,7 @@ class _Raw:
     classes: list[str]
     digest: str
     pictures: bool
+    named: bool = True
 
 
 def _in_parts(raw: _Raw, path: Path, seed: int) -> Data:
@@ -177,7 +188,7 @@ def _in_parts(raw: _Raw, path: Path, seed: int) -> Data:
     share = len(validation) / (len(training) + len(validation))
     split += f"{share:.0%} of the rest for validation"
     split += f", each class in proportion, seed {seed}" if raw.classes else f", seed {seed}"
-    return Data(training, validation, test, raw.classes, raw.digest, raw.pictures, split)
+    return Data(training, validation, test, raw.classes, raw.digest, raw.pictures, split, raw.named)
 
 
 def _check(raw: _Raw, path: Path) -> None:
@@ -294,7 +305,8 @@ def _archive(path: Path, form: Input, labels: Sequence[str]) -> _Raw:
             raise ConfigError(f"{path}: {name} has {len(x)} samples, {y_name} {len(y)} labels")
         parts.append(Part(x, y))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _Raw(parts[0], parts[1] if split else None, classes, digest, pictures)
+    named = bool(labels) or "classes" in arrays
+    return _Raw(parts[0], parts[1] if split else None, classes, digest, pictures, named)
 
 
 def _read_arrays(path: Path, form: Input) -> dict[str, NDArray[Any]]:

@@ -2,8 +2,8 @@
 
 Run on a desktop as `python -m edge.workshop.digits`; never imported on a device. The held-out
 images are for measuring only: neither training, early stopping nor calibration sees them. With
-`--export FOLDER` it writes the trained network as digits.keras and the data as digits.npz: what
-`edge optimize` starts from.
+`--export FOLDER` it writes what `edge optimize` starts from: the trained network as digits.keras,
+a smaller one as student.keras, untrained, and the data as digits.npz.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from edge.workshop.data import Data, Part, part_off
 from edge.workshop.evaluate import Score, accuracy, quantized
 from edge.workshop.framework import bring, tensorflow
 from edge.workshop.golden import golden_file
+from edge.workshop.keras_file import as_keras_file
 from edge.workshop.seeded import repeatable
 from edge.workshop.training import train
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, measure and write the model's folder, or export what it is made from."""
     parser = argparse.ArgumentParser(prog="python -m edge.workshop.digits", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/digits"), help="the folder")
-    parser.add_argument("--export", type=Path, metavar="FOLDER", help="digits.keras, digits.npz")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="what to fill")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the training")
     arguments = parser.parse_args(argv)
     seed, out, export = arguments.seed, arguments.out, arguments.export
@@ -63,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         export.mkdir(parents=True, exist_ok=True)
         (made,) = in_processes_of_their_own([(seed, True)])
         (export / "digits.keras").write_bytes(made.network)
+        (export / "student.keras").write_bytes(made.student)
         (export / "digits.npz").write_bytes(as_npz(seed))
-        print(f"{export}: digits.keras and digits.npz")
+        print(f"{export}: digits.keras, student.keras (untrained) and digits.npz")
         return
     check_out(out)
     # Twice: the card says whether a repetition gives the same bytes.
@@ -95,6 +97,8 @@ class Made:
     tflite: bytes
     network: bytes
     """The same as a .keras file, where that was asked for."""
+    student: bytes
+    """Likewise, a smaller network, untrained."""
     best_epoch: int
     float_score: Score
 
@@ -162,7 +166,8 @@ def make(seed: int, export: bool) -> Made:
         tflite=to_tflite(
             with_weights_of(network, build_network(batch=1)), "int8", digits.training.x
         ),
-        network=as_keras_file(network) if export else b"",
+        network=as_keras_file(without_code(network)) if export else b"",
+        student=as_keras_file(build_student()) if export else b"",
         best_epoch=trained.best_epoch,
         float_score=Score(int((answers == digits.test.y).sum()), len(digits.test)),
     )
@@ -174,13 +179,9 @@ def with_weights_of(network: Any, other: Any) -> Any:
     return other
 
 
-def as_keras_file(network: Any) -> bytes:
-    """Return the network as a .keras file without code of ours."""
-    plain = with_weights_of(network, build_network(flatten=tensorflow().keras.layers.Flatten()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "digits.keras"
-        plain.save(path)
-        return path.read_bytes()
+def without_code(network: Any) -> Any:
+    """Return the same network without code of ours, which no file may hold."""
+    return with_weights_of(network, build_network(flatten=tensorflow().keras.layers.Flatten()))
 
 
 def build_network(batch: int | None = None, flatten: Any = None) -> Any:
@@ -198,6 +199,24 @@ def build_network(batch: int | None = None, flatten: Any = None) -> Any:
             layers.Dropout(0.4),
             layers.Dense(10, activation="softmax"),
         ]
+    )
+
+
+def build_student() -> Any:
+    """A network of an eighth of its multiply-accumulates."""
+    layers = tensorflow().keras.layers
+    return tensorflow().keras.Sequential(
+        [
+            layers.Input((SIDE, SIDE, 1), name="image"),
+            layers.Conv2D(6, 3, padding="same", activation="relu"),
+            layers.MaxPool2D(),
+            layers.Conv2D(12, 3, padding="same", activation="relu"),
+            layers.MaxPool2D(),
+            layers.Flatten(),
+            layers.Dropout(0.1),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="student",
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from edge.engines.choose import choose
 from edge.engines.engine import Engine
 from edge.errors import ConfigError
+from edge.workshop.framework import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,8 @@ def outputs_of(
             path = Path(folder) / "model.tflite"
             path.write_bytes(model)
             return outputs_of(path, x, engine=engine, on_sample=on_sample)
-    running = Engine(model, choose(engine, 1), threads=1)
+    with quiet():  # LiteRT says which delegate it made
+        running = Engine(model, choose(engine, 1), threads=1)
     (spec,) = running.inputs
     if spec.shape[1:] != x.shape[1:] or spec.shape[:1] != (1,):
         raise ConfigError(f"{model}: takes {spec}, not samples of {list(x.shape[1:])}")
@@ -97,6 +99,13 @@ def real(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
 def classifies(shape: Sequence[int], classes: int) -> bool:
     """Whether an output of this shape, batch included, can tell so many classes apart."""
     return len(shape) == TWO and (shape[1] >= classes >= TWO or (shape[1] == 1 and classes == TWO))
+
+
+def are_probabilities(outputs: Sequence[NDArray[Any]]) -> bool:
+    """Whether a model's only output, [n, classes], is a softmax's: a sample's values add to 1."""
+    if len(outputs) != 1 or outputs[0].ndim != TWO or outputs[0].shape[1] < TWO:
+        return False
+    return bool((outputs[0] >= 0).all() and np.allclose(outputs[0].sum(axis=1), 1, atol=0.01))
 
 
 def answers(output: NDArray[Any]) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -22,7 +23,7 @@ def tensorflow() -> Any:
     """Return TensorFlow, with its chatter turned off. Raises ConfigError where it lacks."""
     # Read by its C++ as it is loaded: without this it tells of its thread pools and instructions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" not in sys.modules:
+    if sys.modules.get("tensorflow") is None:
         with quiet():
             bring("tensorflow").get_logger().setLevel(logging.ERROR)
             bring("absl.logging").set_verbosity("error")
@@ -42,23 +43,30 @@ def bring(module: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let nothing be heard of what C++ writes to standard error, or Python to standard output.
+    """Let nothing be heard of what libraries print, Python's and C++'s alike, nor their warnings.
 
-    Python's own standard error goes where it went: a bar there moves on.
+    A bar on standard error stands still meanwhile.
     """
     sys.stderr.flush()
     heard, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    with os.fdopen(heard, "w", buffering=1, closefd=False) as ours, open(os.devnull, "w") as null:  # noqa: PTH123
-        try:
-            os.dup2(nowhere, 2)
-            with (
-                contextlib.redirect_stderr(ours),
-                contextlib.redirect_stdout(null),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            os.dup2(heard, 2)
-            os.close(nowhere)
-    os.close(heard)
+    deaf = _Deaf()
+    try:
+        os.dup2(nowhere, 2)
+        with (
+            contextlib.redirect_stderr(deaf),
+            contextlib.redirect_stdout(deaf),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(heard, 2)
+        os.close(heard)
+        os.close(nowhere)
+
+
+class _Deaf(io.TextIOBase):
+    """A stream that keeps nothing, and stays open for a thread that still holds it."""
+
+    def write(self, text: str) -> int:
+        return len(text)

@@ -1,71 +1,15 @@
-"""Handwritten digits of scikit-learn's data set in three disjoint parts, and how to paint them."""
+"""Glyphs of scikit-learn's handwritten digits, in three disjoint parts."""
 
 from __future__ import annotations
 
 import functools
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-import cv2
-import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from edge.workshop.textures import Colour
-
-SIDE = 8
-HELD_OUT_IMAGES = 540  # 30 % of 1797
-VALIDATION_IMAGES = 180
-MARGIN = 2  # empty pixels around a glyph: what cubic interpolation reaches for
-INKED = 0.5  # where so much of a pixel's colour is ink, it belongs to the glyph's box
+from edge.scenery.glyphs import Glyphs
+from edge.workshop.digits import split_digits
 
 PartName = Literal["training", "validation", "held_out"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom are the first outside."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the images, with their true digits."""
-
-    pixels: NDArray[np.uint8]  # [n, 8, 8, 1], 0..255
-    labels: NDArray[np.int64]  # [n]
-
-    @property
-    def inputs(self) -> NDArray[np.float32]:
-        """What a float model takes: pixel / 255."""
-        return np.divide(self.pixels, 255, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Digits:
-    """The data set, split so that each part has every digit in proportion."""
-
-    training: Part
-    validation: Part
-    held_out: Part
-
-
-def split_digits(seed: int) -> Digits:
-    """Split the data set; the same seed gives the same parts in the same shuffled order."""
-    data = load_digits()
-    pixels = np.rint(data.images * 255 / 16).astype(np.uint8)[..., np.newaxis]
-    rest, held_out = part_off(Part(pixels, data.target), HELD_OUT_IMAGES, seed)
-    training, validation = part_off(rest, VALIDATION_IMAGES, seed)
-    return Digits(training, validation, held_out)
-
-
-def part_off(whole: Part, images: int, seed: int) -> tuple[Part, Part]:
-    """Return the rest, and so many images with every digit in proportion."""
-    rest_pixels, pixels, rest_labels, labels = train_test_split(
-        whole.pixels, whole.labels, test_size=images, stratify=whole.labels, random_state=seed
-    )
-    return Part(rest_pixels, rest_labels), Part(pixels, labels)
 
 
 @functools.cache
@@ -75,85 +19,6 @@ def glyphs(part: PartName) -> Glyphs:
     The split is that of the model `digits`, seed 0, whatever the seed of a picture is: what that
     model was trained on is never held out here, nor the other way round.
     """
-    chosen: Part = getattr(split_digits(0), part)
-    ink = chosen.inputs[..., 0]  # float32 [n, 8, 8]
-    ink = np.pad(ink, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
-    return Glyphs(ink, chosen.labels)
-
-
-@dataclass(frozen=True)
-class Glyphs:
-    """Digits to paint with."""
-
-    ink: NDArray[np.float32]  # [n, 12, 12], 0..1: 8x8 and an empty margin
-    labels: NDArray[np.int64]  # [n]
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where a glyph stands and how it leans."""
-
-    x: float
-    """Of its centre, in pixels from the picture's left edge."""
-    y: float
-    size: float
-    """Height of its square of 8 by 8 in pixels, before it is turned."""
-    angle: float = 0.0
-    """Radians, clockwise."""
-    shear: float = 0.0
-    """So many pixels to the side for one pixel down."""
-    width: float = 1.0
-    """Its square's width / height."""
-
-
-@dataclass(frozen=True)
-class Ink:
-    """What a glyph is painted with."""
-
-    colour: Colour
-    weight: float = 0.5
-    """0..1; the more, the thicker the strokes."""
-    sharpness: float = 2.5
-    """How steep the edge of a stroke is: contrast of the enlarged 8x8."""
-    opacity: float = 1.0
-
-
-def paint(
-    picture: NDArray[np.uint8], glyph: NDArray[np.float32], pose: Pose, ink: Ink
-) -> Box | None:
-    """Paint a glyph ([12, 12]) over the picture ([h, w, 3], BGR, changed in place).
-
-    Returns the box of what can be seen of its strokes; None where that is nothing.
-    """
-    height, width = picture.shape[:2]
-    reach = pose.size * (1 + abs(pose.shear)) * max(1.0, pose.width)
-    left, right = max(0, math.floor(pose.x - reach)), min(width, math.ceil(pose.x + reach))
-    top, bottom = max(0, math.floor(pose.y - reach)), min(height, math.ceil(pose.y + reach))
-    if left >= right or top >= bottom:
-        return None
-    raw = cv2.warpAffine(
-        glyph,
-        _matrix(pose, glyph.shape[0], left, top),
-        (right - left, bottom - top),
-        flags=cv2.INTER_CUBIC,
-    )
-    cover = np.clip((raw - (1 - ink.weight)) * ink.sharpness + 0.5, 0, 1)  # float32 [h, w]
-    inked = cv2.boundingRect((cover >= INKED).astype(np.uint8))
-    cover = (cover * np.float32(ink.opacity))[..., np.newaxis]
-    under = picture[top:bottom, left:right]
-    under[:] = np.rint(under + cover * (np.array(ink.colour, np.float32) - under)).astype(np.uint8)
-    x, y, wide, high = inked
-    return (left + x, top + y, left + x + wide, top + y + high) if wide and high else None
-
-
-def _matrix(pose: Pose, side: int, left: int, top: int) -> NDArray[np.float64]:
-    """Return the affine map from the glyph's pixels to those of the part from (left, top) on."""
-    scale = pose.size / SIDE
-    cos, sin = math.cos(pose.angle), math.sin(pose.angle)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    lean = np.array([[scale * pose.width, scale * pose.shear], [0, scale]])
-    linear = turn @ lean
-    centre = np.full(2, (side - 1) / 2)
-    # Pixel i covers i..i + 1 of the picture, and its value stands in its middle.
-    there = np.array([pose.x - left - 0.5, pose.y - top - 0.5]) - linear @ centre
-    return np.hstack([linear, there[:, np.newaxis]])
+    split = split_digits(0)
+    parts = {"training": split.training, "validation": split.validation, "held_out": split.test}
+    return Glyphs.of(parts[part].x[..., 0], parts[part].y, PARTS.index(part))

@@ -31,14 +31,13 @@ class Cost:
     @property
     def card(self) -> dict[str, Any]:
         """What a model's card says of it, times in milliseconds."""
+        return {"size_bytes": self.size_bytes, "macs": self.macs, **self.latency_card}
+
+    @property
+    def latency_card(self) -> dict[str, Any]:
+        """Of that the latency alone, in milliseconds; null where too few invokes are ground."""
         latency = self.subject.latency_ms
-        return {
-            "size_bytes": self.size_bytes,
-            "macs": self.macs,
-            "p50_ms": latency.p50,
-            "p99_ms": latency.p99,
-            "invokes": latency.count,
-        }
+        return {"p50_ms": latency.p50, "p99_ms": latency.p99, "invokes": latency.count}
 
 
 def measure(

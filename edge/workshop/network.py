@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError, ModelError
@@ -19,10 +20,7 @@ def load_network(path: Path) -> Any:
     Raises ConfigError where there is no such file, ModelError where it cannot be read, where it
     holds Python code (a Lambda: Keras's safe mode refuses it) or takes more than one input.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: there is no such file")
-    if path.is_dir() or path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: is no Keras network; name a .keras file")
+    check_network_file(path)
     keras = tensorflow().keras
     try:
         with quiet():
@@ -39,16 +37,32 @@ def load_network(path: Path) -> Any:
     return network
 
 
+def check_network_file(path: Path) -> None:
+    """Raise ConfigError where it cannot be a Keras network, before anything heavy is loaded."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such file")
+    if path.suffix == ".tflite":
+        raise ConfigError(
+            f"{path}: is a converted model, which cannot be trained: name the .keras file that it "
+            "was made from"
+        )
+    if path.is_dir() or path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: is no Keras network; name a .keras file")
+
+
 def _cause(said: str) -> str:
-    if "unsafe" in said or "Lambda" in said or "lambda" in said:
+    if re.search("unsafe|lambda", said, re.IGNORECASE):
         return (
             "holds Python code (a Lambda layer or function), which is never run from a file: build "
             "the network of Keras's own layers"
         )
     if "not a zip file" in said or "File not found" in said or "Bad magic" in said:
         return "is no .keras file, or is cut off; copy or save it again"
-    if "Could not locate" in said or "registered" in said:
-        return f"uses a layer that Keras does not know: {_line(said)}"
+    if found := re.search(r"Could not locate (?:class|function) '(\w+)'", said):
+        return (
+            f"uses {found[1]}, which is none of Keras's own, and whose code is not in the file: "
+            "build the network of Keras's own layers"
+        )
     return f"cannot be opened by Keras: {_line(said)}"
 
 

@@ -1,7 +1,7 @@
 """Makes the virtual environment that is in the package: all wheels in it, nothing of the build.
 
 It sees the distribution's packages behind its own, for picamera2 comes from apt only; and on 32-bit
-ARM NumPy, OpenCV and PyYAML do, which have no wheels there.
+ARM NumPy, OpenCV, PyYAML and cryptography do, which have no wheels there, or need what has none.
 """
 
 import os
@@ -19,8 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = "/opt/edge-runtime"
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 DISTRIBUTION = Path("/usr/lib/python3/dist-packages")
-NARROW_APT = ("python3-numpy", "python3-opencv", "python3-yaml")
-NARROW_PIP = ("numpy", "PyYAML")
+NARROW_APT = ("python3-numpy", "python3-opencv", "python3-yaml", "python3-cryptography")
+NARROW_PIP = ("numpy", "PyYAML", "cryptography")
 """What 32-bit ARM takes from the distribution, and by which names pip knows those it asks for."""
 NOT_NEEDED = (
     "**/tests",

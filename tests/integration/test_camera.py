@@ -241,8 +241,8 @@ source.reduction = prepared.preprocess.reduction
 source.open()
 source.grab(never)
 tensor = prepared.preprocess.buffer()
-prepared.preprocess(source.retrieve(), tensor)
-best = prepared.decode(prepared.engine.run(tensor))[0]
+geometry = prepared.preprocess(source.retrieve(), tensor)
+best = prepared.decode(prepared.engine.run(tensor), geometry)[0]
 print(json.dumps([best["index"], best["score"]]))
 """
 

@@ -169,10 +169,11 @@ def test_every_command_is_received_and_answered() -> None:
     answers = DOCUMENT["channels"]["commandCommandAnswer"]
     assert answers["address"] == "{base}/{device}/command/{command}/answer"
     for name in REQUESTS:
-        operation = DOCUMENT["operations"][f"receiveCommand{name.capitalize()}"]
+        level = name.title().replace("-", "")
+        operation = DOCUMENT["operations"][f"receiveCommand{level}"]
         assert operation["action"] == "receive"
         assert operation["reply"] == {"channel": {"$ref": "#/channels/commandCommandAnswer"}}
-        request = "#/channels/command" + name.capitalize()
+        request = f"#/channels/command{level}"
         assert operation["channel"] == {"$ref": request}
 
 

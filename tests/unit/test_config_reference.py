@@ -105,6 +105,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `telemetry`",
         "### `recorder`",
         "### `commands`",
+        "### `updates`",
         "### `home_assistant`",
         "### `home_assistant.occupancy`",
         "### `pipelines.NAME`",
@@ -116,6 +117,7 @@ def test_the_reference_has_a_table_for_every_part() -> None:
         "### `pipelines.NAME.cache`",
         "### `pipelines.NAME.ladder`",
         "### `pipelines.NAME.ladder.rungs`",
+        "### `pipelines.NAME.canary`",
         *kinds,
     ]
 

@@ -16,16 +16,19 @@ from edge.decoders.base import alike
 from edge.decoders.classification import ClassificationOptions
 from edge.decoders.raw import RawOptions
 from edge.errors import DecodeError
+from edge.geometry import NO_PICTURE
 from edge.tensors import TensorSpec
 from edge.worker.prepare import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge.decoders.base import Decoder, Prediction
+
+    WithoutPlaces = Callable[[Sequence[NDArray[Any]]], list[Prediction]]
 
 SOFTMAX = (0.00390625, -128)  # int8, as TFLite quantizes every softmax
 
@@ -36,9 +39,11 @@ def an_output(
     return TensorSpec("scores", shape, dtype, scale, zero_point)
 
 
-def classification(output: TensorSpec, *, labels: Sequence[str] = (), **fields: Any) -> Decoder:
+def classification(
+    output: TensorSpec, *, labels: Sequence[str] = (), **fields: Any
+) -> WithoutPlaces:
     options = ClassificationOptions(type="classification", **fields)
-    return options.make([output], labels)
+    return without_places(options.make([output], labels))
 
 
 def of(*scores: float, dtype: str = "int8") -> NDArray[Any]:
@@ -49,8 +54,12 @@ def answer(predictions: list[Prediction]) -> list[int]:
     return [prediction["index"] for prediction in predictions]
 
 
-def raw(*outputs: TensorSpec, **fields: Any) -> Decoder:
-    return RawOptions(type="raw", **fields).make(outputs, [])
+def raw(*outputs: TensorSpec, **fields: Any) -> WithoutPlaces:
+    return without_places(RawOptions(type="raw", **fields).make(outputs, []))
+
+
+def without_places(decode: Decoder) -> WithoutPlaces:
+    return lambda tensors: decode(tensors, NO_PICTURE)
 
 
 # Classification: which classes.
@@ -286,7 +295,7 @@ def test_a_real_classifier_names_a_real_photograph_as_its_reference_does(testdat
     assert picture is not None
     prepared.preprocess(picture, tensor)
     outputs = prepared.engine.run(tensor)
-    predictions = prepared.decode(outputs)
+    predictions = prepared.decode(outputs, NO_PICTURE)
 
     scores = outputs[0].ravel()
     best = np.lexsort((np.arange(scores.size), -scores.astype(int)))[:3]
@@ -298,7 +307,7 @@ def test_a_real_anomaly_model_is_shown_raw(testdata: Path) -> None:
     prepared = prepare(pipeline(testdata, "ad01_int8.tflite", {"type": "raw"}))
     spec = prepared.engine.outputs[0]
     outputs = prepared.engine.run(np.zeros((1, 640), np.int8))
-    (prediction,) = prepared.decode(outputs)
+    (prediction,) = prepared.decode(outputs, NO_PICTURE)
     assert prediction["shape"] == [1, 640]
     expected = (outputs[0].ravel().astype(float) - spec.zero_point) * spec.scale
     np.testing.assert_allclose(prediction["values"], expected, atol=1e-9)

@@ -204,7 +204,7 @@ def test_a_model_for_the_edge_tpu_has_it_and_the_build_for_the_cpu(
         ("mobilenet_v2_1.0_224_quant", "classification", True, True),
         ("vww_96_int8", "classification", True, True),
         ("movenet_single_pose_lightning_ptq", "raw", True, True),
-        ("fomo_face_96", "raw", True, True),
+        ("fomo_face_96", "centroids", True, True),
         ("ad01_int8", "raw", False, False),  # its output has the shape of its input
         ("okay_nabu", "raw", False, False),  # one number, no classes
         ("str_ww_ref_model", "classification", False, False),

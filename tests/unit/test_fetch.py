@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 ACCESS = Access(tries=3, pause_s=0.001)
-HASTY = Access(tries=1, stall_s=0.2, connect_s=0.2)
+SILENT = r"the server said nothing, or next to nothing, in 0\.3 s"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HASTY = Access(tries=1, stall_s=0.3, connect_s=0.3)
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def server() -> Iterator[LyingServer]:
 
 
 def get(url: str, target: Path, *, access: Access = ACCESS, **others: Any) -> int:
-    wanted = {"sha256": DIGEST, "size_bytes": len(CONTENT), "access": access}
+    wanted: dict[str, Any] = {"sha256": DIGEST, "size_bytes": len(CONTENT), "access": access}
     return fetch(url, target, **(wanted | others))
 
 
@@ -106,6 +111,31 @@ def test_what_a_call_left_the_next_one_goes_on_with(server: LyingServer, tmp_pat
     assert get(url, tmp_path / "m") == len(CONTENT) - 100_000
     assert (tmp_path / "m").read_bytes() == CONTENT
     assert left(tmp_path) == ["m"]
+
+
+def test_a_server_that_is_away_for_a_moment_in_between_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = [LyingServer()]
+    url = servers[0].at("/m", breaking_off(CONTENT, 100_000))
+    pauses = 0
+
+    def pause(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 1:  # after it broke off
+            servers[-1].__exit__()
+        elif pauses == 2:  # after nobody was there
+            servers.append(LyingServer(port=servers[0].port))
+            servers[-1].at("/m", honest(CONTENT))
+
+    monkeypatch.setattr(time, "sleep", pause)
+    try:
+        assert get(url, tmp_path / "m") == len(CONTENT)
+    finally:
+        servers[-1].__exit__()
+    assert pauses == 2
+    assert (tmp_path / "m").read_bytes() == CONTENT
 
 
 def test_a_server_that_cannot_send_a_part_sends_all_of_it(
@@ -228,10 +258,12 @@ def test_one_that_never_gets_further_is_given_up(server: LyingServer, tmp_path: 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (falling_silent(CONTENT, 1000), "no word from the server for 0.2 s"),
-        (falling_silent(CONTENT, 0), "no word from the server for 0.2 s"),
-        (trickling(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.02), "no word from the server for 0.2"),
-        (trickling(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.02), "bytes came in 0.2 s"),
+        (falling_silent(CONTENT, 1000), SILENT),
+        (falling_silent(CONTENT, 0), SILENT),
+        (trickling(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.05), SILENT),
+        (trickling(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 C\r\n\r\n", 0.05), SILENT),
+        (trickling(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.05), SILENT),
+        (trickling(CHUNKED + b"1\r\nx\r\n0\r\n", b"a: b\r\n", 0), SILENT),  # trailers for ever
     ],
 )
 def test_silence_and_a_trickle_have_an_end(
@@ -241,11 +273,25 @@ def test_silence_and_a_trickle_have_an_end(
         get(server.at("/m", answer), tmp_path / "m", access=HASTY)
 
 
-def test_who_never_answers_a_greeting_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("greeting", [b"", b"\x16\x03\x03\x40\x00"])
+def test_who_never_ends_a_greeting_is_not_waited_for(tmp_path: Path, greeting: bytes) -> None:
+    over = threading.Event()
+
+    def greet(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as connection:
+            connection.sendall(greeting)
+            while greeting and not over.wait(0.05):
+                connection.sendall(b"x")  # one byte of a handshake's 16,384
+            over.wait()
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        thread = threading.Thread(target=greet, args=[silent])
+        thread.start()
         url = f"https://localhost:{silent.getsockname()[1]}/m"
-        with pytest.raises(BrokenOffError, match=r"no word from the server for 0\.2 s"):
+        with pytest.raises(BrokenOffError, match=SILENT):
             get(url, tmp_path / "m", access=HASTY)
+        over.set()
+        thread.join()
 
 
 def test_where_nobody_listens_is_said_at_once(tmp_path: Path) -> None:

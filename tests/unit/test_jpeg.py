@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.sources import jpeg
 from edge.sources.base import whole
-from edge.sources.images import read_frame
+from edge.sources.images import read_frame, read_smaller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,7 @@ def test_the_smaller_reduction_is_taken_where_the_picture_may_be_turned() -> Non
     picture = jpeg.decode(data, lambda width, _: 4 if width == 320 else 2)
     assert picture is not None
     assert picture.shape == (160, 100, 3)  # turned, and half of it
+    assert jpeg.full_size(data, picture) == (200, 320)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".webp"])
@@ -97,8 +98,9 @@ def test_whatever_follows_the_start_no_size_is_made_up(garbage: bytes) -> None:
 def test_a_file_is_read_smaller_where_that_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     encoded(".jpg").tofile(path)
-    small = read_frame(path, lambda *_: 4)
+    small, size = read_smaller(path, lambda *_: 4)
     full = read_frame(path, whole)
     assert isinstance(small, np.ndarray)
     assert isinstance(full, np.ndarray)
     assert (small.shape, full.shape) == ((50, 80, 3), (200, 320, 3))
+    assert size == (320, 200)

@@ -123,6 +123,7 @@ RUNNING = PipelineInfo(
     model=DIGITS,
     engine=LITERT,
     accelerator=None,
+    update=None,
 )
 INFO = Info(
     **WHO,

@@ -20,7 +20,7 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
 def test_a_picture_comes_out_as_it_went_in(kind: str) -> None:
     packed = cv2.imencode(kind, PICTURE)[1].tobytes()
-    frame = unpack(packed, whole)
+    frame, _ = unpack(packed, whole)
     assert isinstance(frame, np.ndarray)
     assert frame.shape == PICTURE.shape
     if kind == ".png":
@@ -30,7 +30,7 @@ def test_a_picture_comes_out_as_it_went_in(kind: str) -> None:
 @pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">i2", "i4", "i8", "f4"])
 def test_a_tensor_comes_out_as_it_went_in_whatever_its_byte_order(dtype: str) -> None:
     array = np.array([[1, -2 if np.dtype(dtype).kind != "u" else 2, 100]], dtype)
-    frame = unpack(pack_tensor(array), whole)
+    frame, _ = unpack(pack_tensor(array), whole)
     assert isinstance(frame, ModelInput)
     assert isinstance(frame.data, np.ndarray)
     assert frame.data.dtype == array.dtype.newbyteorder("=")

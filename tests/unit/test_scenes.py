@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import functools
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from edge.workshop.glyphs import MARGIN, PARTS, Ink, Pose, glyphs, paint, split_digits
-from edge.workshop.scenes import CONTRAST, PERIOD_S, Background, Scene
-from edge.workshop.textures import KINDS, colour_of, luminance, texture
+from edge.scenery.glyphs import MARGIN, Ink, Pose, held_out_glyphs, paint
+from edge.scenery.scenes import CONTRAST, PERIOD_S, Background, Scene
+from edge.scenery.textures import KINDS, colour_of, luminance, texture
+from edge.workshop.digits import split_digits
+from edge.workshop.glyphs import PARTS, PartName, glyphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,12 +21,22 @@ if TYPE_CHECKING:
 FRAME_S = 1 / 30
 
 
+def a_scene(
+    seed: int,
+    size: tuple[int, int] = (96, 96),
+    digits: int = 3,
+    part: PartName = "training",
+    **options: Any,
+) -> Scene:
+    return Scene(seed, size, digits, glyphs=glyphs(part), **options)
+
+
 def centres(boxes: NDArray[np.int32]) -> NDArray[np.float64]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def test_the_same_seed_gives_the_same_pixels_and_another_one_others() -> None:
-    one, again, other = Scene(3), Scene(3), Scene(4)
+    one, again, other = a_scene(3), a_scene(3), a_scene(4)
     for t in (0.0, 0.4, 7.25):
         mine, same = one.frame(t), again.frame(t)
         assert (mine.pixels == same.pixels).all()
@@ -33,7 +46,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_one_others() -> None:
 
 
 def test_frames_may_be_asked_for_in_any_order() -> None:
-    scene = Scene(8)
+    scene = a_scene(8)
     forward = [scene.frame(t).pixels for t in (0.0, 1.0, 2.0)]
     backward = [scene.frame(t).pixels for t in (2.0, 1.0, 0.0)]
     assert all((a == b).all() for a, b in zip(forward, reversed(backward), strict=True))
@@ -41,7 +54,7 @@ def test_frames_may_be_asked_for_in_any_order() -> None:
 
 @pytest.mark.parametrize("size", [(96, 96), (64, 64), (320, 240), (150, 90)])
 def test_a_frame_is_what_it_says(size: tuple[int, int]) -> None:
-    frame = Scene(1, size, 2).frame(0)
+    frame = a_scene(1, size, 2).frame(0)
     assert frame.pixels.shape == (size[1], size[0], 3)
     assert frame.pixels.dtype == np.uint8
     assert frame.boxes.shape == (2, 4)
@@ -51,7 +64,7 @@ def test_a_frame_is_what_it_says(size: tuple[int, int]) -> None:
 
 
 def test_a_scene_without_digits_is_a_background() -> None:
-    frame = Scene(1, digits=0).frame(0)
+    frame = a_scene(1, digits=0).frame(0)
     assert frame.boxes.shape == (0, 4)
     assert frame.labels.shape == (0,)
     assert frame.pixels.std() > 0
@@ -59,7 +72,7 @@ def test_a_scene_without_digits_is_a_background() -> None:
 
 def test_all_its_digits_stay_in_the_picture_and_apart_from_one_another() -> None:
     for seed, digits in itertools.product(range(6), (1, 3, 5)):
-        scene = Scene(seed, (96, 96), digits)
+        scene = a_scene(seed, (96, 96), digits)
         labels = scene.frame(0).labels
         for t in np.arange(0, PERIOD_S, 0.35):
             frame = scene.frame(t)
@@ -75,7 +88,7 @@ def test_all_its_digits_stay_in_the_picture_and_apart_from_one_another() -> None
 
 
 def test_digits_move_smoothly_and_the_film_has_no_seam() -> None:
-    scene = Scene(11, (160, 120), 3)
+    scene = a_scene(11, (160, 120), 3)
     film = [centres(scene.frame(number * FRAME_S).boxes) for number in range(round(PERIOD_S * 30))]
     steps = [float(np.max(np.abs(b - a))) for a, b in itertools.pairwise([*film, film[0]])]
     assert max(steps) <= 5  # pixels in a 30th of a second
@@ -103,6 +116,34 @@ def test_a_digit_keeps_its_shape_when_it_is_painted_larger() -> None:
         assert np.corrcoef(small.ravel(), inner.ravel())[0, 1] > 0.9
 
 
+def test_the_bundled_sheet_holds_the_glyphs_that_are_held_out() -> None:
+    of_the_sheet, of_the_data = held_out_glyphs(), glyphs("held_out")
+    assert (of_the_sheet.ink == of_the_data.ink).all()
+    assert (of_the_sheet.labels == of_the_data.labels).all()
+    assert of_the_sheet.number == of_the_data.number
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scene_has_a_texture_of_the_kinds_asked_for(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    for name, pattern in KINDS.items():
+        noting = functools.partial(_noting, drawn, name, pattern)
+        monkeypatch.setitem(KINDS, name, noting)
+    for seed in range(8):
+        a_scene(seed, digits=1, kinds=[kind])
+    assert set(drawn) == {kind}
+    for seed in range(40):
+        a_scene(seed, digits=1)
+    assert set(drawn) == set(KINDS)
+
+
+def _noting(drawn: list[str], name: str, pattern: Any, *arguments: Any) -> Any:
+    drawn.append(name)
+    return pattern(*arguments)
+
+
 def test_a_digit_beyond_the_edge_has_no_box_and_a_cut_one_the_part_that_is_seen() -> None:
     glyph, white = glyphs("training").ink[0], Ink((255, 255, 255))
     picture = np.zeros((40, 40, 3), np.uint8)
@@ -114,16 +155,19 @@ def test_a_digit_beyond_the_edge_has_no_box_and_a_cut_one_the_part_that_is_seen(
 
 
 def test_no_glyph_is_in_two_parts_and_they_are_the_split_of_the_digits_model() -> None:
-    split = split_digits(0)
-    seen = [{image.tobytes() for image in getattr(split, part).pixels} for part in PARTS]
-    assert [len(getattr(split, part).labels) for part in PARTS] == [1077, 180, 540]
+    drawn = [glyphs(part) for part in PARTS]
+    seen = [{glyph.tobytes() for glyph in each.ink} for each in drawn]
+    assert [len(each.labels) for each in drawn] == [1077, 180, 540]
     for one, other in itertools.combinations(seen, 2):
         assert not one & other
-    assert (glyphs("held_out").labels == split.held_out.labels).all()
+    held_out = split_digits(0).test
+    assert (drawn[2].labels == held_out.y).all()
+    inner = slice(MARGIN, -MARGIN)
+    assert (drawn[2].ink[:, inner, inner] == held_out.x[..., 0]).all()
 
 
 def test_the_same_seed_has_another_background_in_another_part() -> None:
-    drawn = [Scene(5, digits=0, part=part).frame(0).pixels for part in PARTS]
+    drawn = [a_scene(5, digits=0, part=part).frame(0).pixels for part in PARTS]
     for one, other in itertools.combinations(drawn, 2):
         assert (one != other).any(axis=2).mean() > 0.5
 
@@ -165,6 +209,6 @@ def test_ink_stands_out_from_the_texture() -> None:
 
 def test_too_many_digits_are_refused_in_a_sentence() -> None:
     with pytest.raises(ConfigError, match="40 digits of 20 to 34 pixels find no room in 96x96"):
-        Scene(0, (96, 96), 40)
+        a_scene(0, (96, 96), 40)
     with pytest.raises(ConfigError, match="at least 16x16 pixels"):
-        Scene(0, (8, 8), 1)
+        a_scene(0, (8, 8), 1)

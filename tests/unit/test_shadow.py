@@ -21,6 +21,7 @@ from edge.worker.recorder import Recorder
 from edge.worker.shadow import Shadow, is_chosen, same_input
 
 if TYPE_CHECKING:
+    from edge.geometry import Geometry
     from edge.wire import Record
 
 MS = 1_000_000
@@ -96,7 +97,7 @@ def test_the_same_input_is_not_made_twice(digits: Prepared, inverted: Prepared) 
     party = Party(dataclasses.replace(digits))
     slot = party.captured(digits)
     assert slot.pixels is None
-    predictions = digits.decode(digits.engine.run(slot.tensor))
+    predictions = digits.decode(digits.engine.run(slot.tensor), slot.geometry)
     party.run(slot, predictions)
     (told,) = party.told
     assert (told.agreed, told.failure) == (True, "")
@@ -155,7 +156,7 @@ def test_what_is_the_models_input_already_is_kept_as_well(
 
 
 def test_whatever_it_raises_is_told_and_no_more(digits: Prepared) -> None:
-    def fail(_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise ZeroDivisionError("as a decoder may")
 
     party = Party(dataclasses.replace(digits, decode=fail))
@@ -201,9 +202,9 @@ class Timed:
         way = dataclasses.replace(digits, options=pipeline)
         self.loop = Loop(pipeline, way, self.records.append, max_frames=frames)
 
-        def decode(outputs: Any) -> Any:
+        def decode(outputs: Any, geometry: Geometry) -> Any:
             time.sleep(shadow_ms / 1e3)
-            return digits.decode(outputs)
+            return digits.decode(outputs, geometry)
 
         slow = dataclasses.replace(digits, decode=decode, warm_ns=round(shadow_ms * MS))
         self.loop.inference.shadow.begin(slow, 1.0)

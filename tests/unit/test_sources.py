@@ -255,11 +255,13 @@ def test_a_loop_keeps_pictures_in_memory_as_far_as_there_is_room(
 ) -> None:
     read: list[str] = []
 
-    def reading(path: Path, *_: object) -> NDArray[Any] | ModelInput:
-        read.append(path.name)
-        return read_frame(path)
+    really = images.read_smaller
 
-    monkeypatch.setattr(images, "read_frame", reading)
+    def reading(path: Path, reduction: Any) -> tuple[NDArray[Any] | ModelInput, Any]:
+        read.append(path.name)
+        return really(path, reduction)
+
+    monkeypatch.setattr(images, "read_smaller", reading)
     monkeypatch.setattr(images, "KEPT_BYTES", 4 * 6 * 3)  # one picture
     source = opened(pictures(path=folder / "a", loop=True))
     for _ in range(3):

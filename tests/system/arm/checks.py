@@ -24,7 +24,8 @@ UNIT_TESTS = (
     *("cache", "cpu", "deadline", "decoders", "delegation", "digits_model", "figures", "flight"),
     *("hdr_codec", "histogram", "jpeg", "lens", "loop", "macs", "mailbox", "messages"),
     *("model_file", "model_load_failure", "pacing", "payload", "preprocess", "rehearsal"),
-    *("sensors", "shared_frames", "sources", "spool", "stalls", "tuning", "wire", "yuyv"),
+    *("sensors", "shared_frames", "signature", "sources", "spool", "stalls", "tuning", "wire"),
+    "yuyv",
 )
 UNIT_TESTS_LIMIT_S = 3600
 NOT_UNDER_QEMU = (

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,13 +34,19 @@ def colour_of(rng: np.random.Generator, level: float) -> Colour:
 
 
 def texture(
-    rng: np.random.Generator, size: tuple[int, int], level: float, spread: float
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    level: float,
+    spread: float,
+    kinds: Sequence[str] = (),
 ) -> NDArray[np.uint8]:
-    """Return a background of a random kind, BGR [height, width, 3]; `size` is (width, height).
+    """Return a background of one of these kinds, or of any, BGR [height, width, 3].
 
-    Its two colours have a luminance of `level` - `spread` and `level` + `spread`.
+    `size` is (width, height). Its two colours have a luminance of `level` - `spread` and `level` +
+    `spread`.
     """
-    kind = tuple(KINDS)[rng.integers(len(KINDS))]
+    among = tuple(kinds or KINDS)
+    kind = among[rng.integers(len(among))]
     share = (KINDS[kind](rng, size)[..., np.newaxis] + 1) / 2  # float32 [h, w, 1], 0..1
     dark = np.array(colour_of(rng, level - spread), np.float32)
     bright = np.array(colour_of(rng, level + spread), np.float32)

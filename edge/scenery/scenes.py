@@ -1,12 +1,13 @@
 """Seeded pictures of handwritten digits that move over textures, with their boxes and labels.
 
-Everything is drawn with numpy and OpenCV from scikit-learn's digits; nothing else is needed, and
-the same seed gives the same pixels.
+Everything is drawn with numpy and OpenCV; nothing else is needed, and the same seed gives the same
+pixels.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,11 +15,14 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.workshop.glyphs import PARTS, SIDE, Glyphs, Ink, PartName, Pose, glyphs, paint
-from edge.workshop.textures import Colour, colour_of, texture
+from edge.scenery.glyphs import SIDE, Glyphs, Ink, Pose, paint
+from edge.scenery.textures import Colour, colour_of, texture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 PERIOD_S = 12.0
 LEVEL = (50.0, 205.0)  # a background's luminance
@@ -26,6 +30,8 @@ SPREAD = (5.0, 45.0)  # how far its two colours are from it
 CONTRAST = 60.0  # a digit's luminance is further than this from both
 TURN, SHEAR = math.radians(20), 0.2
 WIDTH = (0.85, 1.15)
+DIGIT_SHARE = (20 / 96, 34 / 96)  # of a picture's longer side
+LONGEST = 1.8  # times the shorter side, of which digits are a share
 SMALLEST_FRAME = 16
 APART = 0.85  # of the mean of two digits' sizes: so far their centres are, across or down
 PATHS_TRIED, LAYOUTS_TRIED = 60, 12
@@ -59,13 +65,14 @@ class Scene:
         size: tuple[int, int] = (96, 96),
         digits: int = 3,
         *,
-        part: PartName = "training",
+        glyphs: Glyphs,
         digit_px: tuple[float, float] = (20.0, 34.0),
+        kinds: Sequence[str] = (),
     ) -> None:
         """Lay out a scene of (width, height) pixels.
 
-        `digit_px` is the range of the digits' heights; `part` says which glyphs they are, and with
-        another part the same seed gives another scene altogether.
+        `digit_px` is the range of the digits' heights, `kinds` are those of the textures it may
+        have, all if not given. With other glyphs the same seed gives another scene altogether.
         Raises ConfigError where so many of them do not find room.
         """
         if min(size) < SMALLEST_FRAME or digits < 0:
@@ -73,13 +80,39 @@ class Scene:
                 f"a scene of {size[0]}x{size[1]} pixels with {digits} digits cannot be drawn: "
                 f"at least {SMALLEST_FRAME}x{SMALLEST_FRAME} pixels and no fewer than 0 digits"
             )
-        self._seeds = (seed, PARTS.index(part))
+        self._seeds = (seed, glyphs.number)
         rng = np.random.default_rng([*self._seeds, 0])
-        self._glyphs = glyphs(part)
-        self._background = Background.draw(rng, size, self._glyphs, scale_px=digit_px[0])
+        self._glyphs = glyphs
+        self._background = Background.draw(rng, size, glyphs, scale_px=digit_px[0], kinds=kinds)
         self._movers = _lay_out(rng, self._background, self._glyphs, digits, digit_px)
         self._blur = rng.uniform(0, 0.8)
         self._grain = rng.uniform(0, 6)
+
+    @classmethod
+    def with_room(
+        cls,
+        seed: int,
+        size: tuple[int, int],
+        digits: int,
+        *,
+        glyphs: Glyphs,
+        kinds: Sequence[str] = (),
+    ) -> Self:
+        """Lay out a scene of so many digits, or of as many as find room, in any size.
+
+        Their heights are shares of the picture's longer side, or of less where it is very long.
+        """
+        side = min(max(size), LONGEST * min(size))
+        digit_px = (DIGIT_SHARE[0] * side, DIGIT_SHARE[1] * side)
+        for fewer in range(digits, 0, -1):
+            with suppress(ConfigError):
+                return cls(seed, size, fewer, glyphs=glyphs, digit_px=digit_px, kinds=kinds)
+        return cls(seed, size, 0, glyphs=glyphs, digit_px=digit_px, kinds=kinds)
+
+    @property
+    def digits(self) -> list[int]:
+        """Which digits are in it, in order; a digit stands there as often as it is to be seen."""
+        return sorted(int(self._glyphs.labels[mover.glyph]) for mover in self._movers)
 
     def frame(self, t: float) -> Frame:
         """Return what is to be seen at `t` seconds; the same `t` gives the same pixels."""
@@ -125,14 +158,16 @@ class Background:
         *,
         scale_px: float,
         distractors: float = 1.0,
+        kinds: Sequence[str] = (),
     ) -> Background:
-        """Draw one of (width, height); `scale_px` is about the size of its smallest digits.
+        """Draw one of (width, height), its texture of one of these kinds, or of any.
 
+        `scale_px` is about the size of the scene's smallest digits.
         There are as many distractors as such digits would fill a third of the picture, times
         `distractors`, at the most: fragments of glyphs, and lines.
         """
         level, spread = rng.uniform(*LEVEL), rng.uniform(*SPREAD)
-        drawn = cls(texture(rng, size, level, spread), level, spread)
+        drawn = cls(texture(rng, size, level, spread, kinds), level, spread)
         most = max(1.0, size[0] * size[1] / scale_px**2 / 3) * distractors
         for _ in range(int(rng.integers(0, round(most) + 1))):
             if rng.random() < 1 / 2:
@@ -157,9 +192,9 @@ class Background:
         rows = slice(None, middle) if rng.random() < 1 / 2 else slice(middle, None)
         columns = slice(None, middle) if rng.random() < 1 / 2 else slice(middle, None)
         kept[rows, columns] = glyph[rows, columns]
-        pose = _any_pose(rng, self._somewhere(rng), scale_px * rng.uniform(0.8, 1.4))
+        pose = any_pose(rng, self._somewhere(rng), scale_px * rng.uniform(0.8, 1.4))
         turned = replace(pose, angle=rng.uniform(0, 2 * math.pi))
-        paint(self.pixels, kept, turned, _any_ink(rng, self.ink_colour(rng)))
+        paint(self.pixels, kept, turned, any_ink(rng, self.ink_colour(rng)))
 
     def _line(self, rng: np.random.Generator, scale_px: float) -> None:
         """Draw a straight line across a good part of the picture: too long for a 1."""
@@ -236,8 +271,8 @@ def _lay_out(
             return [
                 _Mover(
                     glyph=int(rng.integers(len(of.ink))),
-                    ink=_any_ink(rng, background.ink_colour(rng)),
-                    rest=_any_pose(rng, path.at(0), height_px),
+                    ink=any_ink(rng, background.ink_colour(rng)),
+                    rest=any_pose(rng, path.at(0), height_px),
                     path=path,
                 )
                 for path, height_px in zip(ways.paths, ways.heights_px, strict=True)
@@ -286,7 +321,7 @@ class _Ways:
         return True
 
 
-def _any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float) -> Pose:
+def any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float) -> Pose:
     """Return a pose as a hand would write it: somewhat turned, leaning, narrow or wide."""
     return Pose(
         *centre,
@@ -297,7 +332,7 @@ def _any_pose(rng: np.random.Generator, centre: tuple[float, float], size: float
     )
 
 
-def _any_ink(rng: np.random.Generator, colour: Colour) -> Ink:
+def any_ink(rng: np.random.Generator, colour: Colour) -> Ink:
     """Return ink of this colour: thin or thick, sharp or soft, a little transparent or not."""
     return Ink(
         colour,

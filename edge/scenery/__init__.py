@@ -1,0 +1,1 @@
+"""Generated pictures of handwritten digits over textures: numpy and OpenCV only."""

@@ -1,0 +1,1 @@
+"""Models over the air: fetched, tried beside the model that serves, promoted, taken back."""
