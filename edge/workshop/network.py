@@ -60,8 +60,8 @@ def _cause(said: str) -> str:
         return "is no .keras file, or is cut off; copy or save it again"
     if found := re.search(r"Could not locate (?:class|function) '(\w+)'", said):
         return (
-            f"uses {found[1]}, which is none of Keras's own, and whose code is not in the file: build "
-            "the network of Keras's own layers"
+            f"uses {found[1]}, which is none of Keras's own, and whose code is not in the file: "
+            "build the network of Keras's own layers"
         )
     return f"cannot be opened by Keras: {_line(said)}"
 

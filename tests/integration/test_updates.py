@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,6 +73,11 @@ def told(operator: Operator) -> list[str]:
     """Return the names of the events of updates so far."""
     names = [each["event"] for each in operator.of("edge/dev/cam/events")]
     return [name for name in names if name.startswith(("update_", "worker_died"))]
+
+
+def died_so_often(operator: Operator, times: int, _newest: Any) -> bool:
+    """Whether workers have ended so many times by themselves, as events tell."""
+    return told(operator).count("worker_died") >= times
 
 
 def wait_for_result_of(operator: Operator, digest: str) -> None:
@@ -301,9 +307,8 @@ def test_a_model_whose_workers_die_is_taken_back(
         wait_for_result_of(operator, THEIRS)
         (worker,) = daemon.workers()
         os.kill(worker, signal.SIGKILL)
-        operator.wait_for(
-            "edge/dev/cam/events", lambda _, n=deaths: told(operator).count("worker_died") >= n
-        )
+        enough = partial(died_so_often, operator, deaths)
+        operator.wait_for("edge/dev/cam/events", enough)
     back = wait_for(operator, "update_rolled_back")
     assert "a crash loop: 3 workers with it" in back["message"]
     assert "killed by SIGKILL" in back["message"]
