@@ -95,14 +95,14 @@ def show_figures(card: dict[str, Any]) -> None:
     from edge.cli.tables import show_table
     from edge.lab.table import Table, ms
 
-    header = ["network", "mode", "bytes", "compressed", "MACs", "accuracy", "right", "P50 ms"]
+    header = ["network", "mode", "bytes", "packed", "MACs", "accuracy", "right", "P50 ms"]
     header.append("P99 ms")
     rows = [
         [
             each["network"],
             each["mode"],
             f"{each['size_bytes']:,}",
-            f"{each['compressed_bytes']:,}",
+            f"{each['packed_bytes']:,}",
             f"{each['macs']:,}",
             f"{each['right'] / each['of']:.2%}",
             f"{each['right']:,}/{each['of']:,}",
