@@ -1,9 +1,11 @@
-"""`edge optimize prune` and `distill`, as their user runs them, on three kinds of pictures."""
+"""`edge optimize prune` and `distill`, as their user runs them, on three kinds of pictures.
+
+What they find on digits is in test_workshop_figures.py.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,7 @@ QUICK = ("--seconds", "0.05", "--samples", "20")
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with big.keras, small.keras and data.npz: dark, grey and bright pictures."""
+    """A folder with big.keras and data.npz: dark, grey and bright pictures."""
     from edge.workshop.framework import tensorflow
 
     folder = tmp_path_factory.mktemp("start")
@@ -33,15 +35,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras = tensorflow().keras
     layers = keras.layers
     keras.utils.set_random_seed(1)
-    for name, filters in (("big", 8), ("small", 2)):
-        keras.Sequential(
-            [
-                keras.Input((6, 6, 1)),
-                layers.Conv2D(filters, 3, activation="relu", name="conv"),
-                layers.Flatten(name="flat"),
-                layers.Dense(3, activation="softmax", name="classes"),
-            ]
-        ).save(folder / f"{name}.keras")
+    hidden = [layers.Conv2D(8, 3, activation="relu", name="conv"), layers.Flatten()]
+    last = layers.Dense(3, activation="softmax", name="classes")
+    keras.Sequential([keras.Input((6, 6, 1)), *hidden, last]).save(folder / "big.keras")
     return folder
 
 
@@ -88,51 +84,6 @@ def test_structured_pruning_makes_a_smaller_network_and_the_same_one_again(
     assert again.stdout.endswith(f"the model in {out} before had the same bytes\n")
     for name in ("narrow.tflite", "narrow.keras"):
         assert card_of(out)["files"][name] == card["files"][name]
-
-
-def test_unstructured_pruning_packs_smaller_and_computes_as_much(
-    start: Path, tmp_path: Path
-) -> None:
-    command = ["optimize", "prune", start / "big.keras", "--data", start / "data.npz"]
-    done = edge(
-        *command,
-        "--out",
-        tmp_path / "zeros",
-        "--sparsity",
-        "0.9",
-        "--epochs",
-        "4",
-        "--json",
-        *QUICK,
-    )
-    assert done.returncode == 0, done.stderr
-    card = json.loads(done.stdout)
-    layers = {each["layer"]: (each["zeros"], each["weights"]) for each in card["layers"]}
-    assert layers == {"conv": (65, 72), "classes": (346, 384)}
-    before, after = (figures(card)[which, "float"] for which in ("before", "pruned"))
-    assert after["macs"] == before["macs"]
-    assert after["size_bytes"] >= before["size_bytes"]  # it got biases, too
-    assert after["packed_bytes"] < before["packed_bytes"]
-
-
-def test_distillation_is_told_beside_the_student_alone(start: Path, tmp_path: Path) -> None:
-    done = edge(
-        *("optimize", "distill", "--teacher", start / "big.keras"),
-        *("--student", start / "small.keras", "--data", start / "data.npz"),
-        *("--out", tmp_path / "taught", "--epochs", "3", "--fresh", *QUICK),
-    )
-    assert done.returncode == 0, done.stderr
-    card = card_of(tmp_path / "taught")
-    assert list(figures(card)) == [
-        (network, mode)
-        for network in ("teacher", "student alone", "student distilled")
-        for mode in ("float", "int8")
-    ]
-    compared, rows = card["compared"]["int8"], figures(card)
-    difference = rows["student distilled", "int8"]["right"] - rows["student alone", "int8"]["right"]
-    assert compared["only_it_right"] - compared["only_the_other_right"] == difference
-    assert "Distilling" in done.stdout.splitlines()[-1]
-    assert card["teacher"]["file"] == "big.keras"
 
 
 def test_ctrl_c_leaves_nothing_behind(start: Path, tmp_path: Path) -> None:
