@@ -46,6 +46,10 @@ class FetchError(EdgeError):
     """A file cannot be fetched; nothing was changed."""
 
 
+class UnreachableError(FetchError):
+    """No server answers at all: it is off, or its name is not known."""
+
+
 class BrokenOffError(FetchError):
     """A transfer ended before its end; another try may get further."""
 

@@ -60,7 +60,7 @@ def file_name(device: str) -> str:
     return f"{quote(device, safe='')[:64]}-{digest}"
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file in one stroke, to last a power cut: all of it is there, or what was before.
 
     Its folder is made where there is none. It takes as long as the disk does. Raises OSError.
@@ -71,6 +71,7 @@ def write_durably(path: Path, content: bytes) -> None:
         try:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
             Path(file.name).replace(path)
         except OSError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.catalogue.plain_yaml import read_plain_yaml
+from edge.catalogue.text import plain, printable
 from edge.errors import CardError
 
 if TYPE_CHECKING:
@@ -33,13 +34,6 @@ SEVERAL: frozenset[Role] = frozenset({"sample"})
 """Roles that more than one file may have."""
 MODEL_OPTIONS = frozenset({"resize", "interpolation", "colour", "mean", "std"})
 """What a card may say of a pipeline's `model`: what its frames become, never what runs it."""
-
-
-def printable(text: str) -> str:
-    """Return a text of one line that is safe on a terminal. Raises ValueError."""
-    if not text.isprintable() or not text.strip():
-        raise ValueError("must be one line of printable text")
-    return text
 
 
 def _file_name(name: str) -> str:
@@ -243,7 +237,7 @@ def problems_in_lines(error: ValidationError, name: str) -> str:
     """Return what is wrong with the file `name`, one problem a line."""
     lines = []
     for details in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(step) for step in details["loc"] if step != "[key]")
+        place = plain(".".join(str(step) for step in details["loc"] if step != "[key]"))
         said = details["msg"].removeprefix("Value error, ")
         said = "is missing" if details["type"] == "missing" else said[:1].lower() + said[1:]
         lines.append(f"{name}: {place}: {said}" if place else f"{name}: {said}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge.catalogue.urls import ANYWHERE, Access
 from edge.catalogue.web import opened
-from edge.errors import BrokenOffError, FetchError
+from edge.errors import BrokenOffError, FetchError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def fetch(
     part = _Part(target, sha256, size_bytes)
     try:
         if part.at < size_bytes:
-            _enough_room(target.parent, size_bytes - part.at)
+            enough_room(target.parent, size_bytes - part.at)
         _patiently(lambda: part.go_on(url, access, on_bytes), access, lambda: part.at)
         part.finish(url, access, on_bytes)
     finally:
@@ -82,13 +82,17 @@ def _patiently(once: Callable[[], T], access: Access, reached: Callable[[], int]
             time.sleep(access.pause_s * 2 ** max(in_vain - 1, 0))
 
 
+def part_names(name: str) -> tuple[str, str]:
+    """Return under which names a file lies while it is fetched, and what is known of it."""
+    return f".{name}.part", f".{name}.part.json"
+
+
 class _Part:
     """The beginning of a file that is not all here yet."""
 
     def __init__(self, target: Path, sha256: str, size_bytes: int) -> None:
         self._target, self._sha256, self._size_bytes = target, sha256, size_bytes
-        self._path = target.with_name(f".{target.name}.part")
-        self._note = target.with_name(f".{target.name}.part.json")
+        self._path, self._note = map(target.with_name, part_names(target.name))
         self._resumed = False
         self._validator: str | None = None
         self.brought = 0
@@ -123,6 +127,14 @@ class _Part:
 
     def go_on(self, url: str, access: Access, on_bytes: Callable[[int], None]) -> None:
         """Fetch what is missing. Raises FetchError."""
+        try:
+            self._go_on(url, access, on_bytes)
+        except UnreachableError as error:
+            if not self.brought:
+                raise
+            raise BrokenOffError(str(error)) from error  # it was there: it may come back
+
+    def _go_on(self, url: str, access: Access, on_bytes: Callable[[int], None]) -> None:
         while self.at < self._size_bytes:
             with opened(url, access, start=self.at, validator=self._validator) as body:
                 if body.start != self.at:  # all of it comes: it is another one, or cannot be cut
@@ -206,7 +218,8 @@ class _Part:
         self._file.close()
 
 
-def _enough_room(folder: Path, wanted_bytes: int) -> None:
+def enough_room(folder: Path, wanted_bytes: int) -> None:
+    """Find out whether so much can come to a folder. Raises FetchError."""
     try:
         free_bytes = shutil.disk_usage(folder).free
     except OSError as error:

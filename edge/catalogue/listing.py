@@ -17,7 +17,6 @@ from edge.catalogue.card import (
     Version,
     check_files,
     parse_card,
-    printable,
     problems_in_lines,
     read_card_bytes,
     sha256_of,
@@ -25,6 +24,7 @@ from edge.catalogue.card import (
 from edge.catalogue.fetch import fetch_bytes
 from edge.catalogue.plain_yaml import read_plain_yaml
 from edge.catalogue.signed import fetch_signature
+from edge.catalogue.text import printable
 from edge.catalogue.urls import ANYWHERE, Access, as_url, joined
 from edge.errors import CardError
 

@@ -6,16 +6,16 @@ import ctypes
 import fcntl
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.catalogue.card import CARD, SIGNATURE, read_card
 from edge.errors import CardError
+from edge.state import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
@@ -50,15 +50,17 @@ def put_in_place(made: Path, folder: Path) -> None:
     The two names are exchanged, so that there is one whole folder at every moment, where the file
     system can do that. Raises OSError.
     """
-    for path in (*made.iterdir(), made):
+    for path in made.iterdir():
         _sync(path)
+    sync_folder(made)
     try:
         made.rename(folder)  # also over an empty one
     except OSError:
         if not folder.is_dir():
             raise
-        _exchange(made, folder)
-    _sync(folder.parent)
+        with _locked(folder):  # lest somebody take the old one for a place to work in
+            _exchange(made, folder)
+    sync_folder(folder.parent)
 
 
 def _exchange(made: Path, folder: Path) -> None:
@@ -66,6 +68,7 @@ def _exchange(made: Path, folder: Path) -> None:
     names = (os.fsencode(made), os.fsencode(folder))
     if renameat2 is None or renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
         aside = made.with_name(f"{made.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         made.rename(folder)
         made = aside
@@ -81,26 +84,31 @@ def workplace(folder: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     path = folder.with_name(f".{folder.name}.fetching")
     while True:
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _lock(descriptor, waiting)
+        with _locked(path, waiting) as descriptor:
             if not _is_at(descriptor, path):
                 continue  # the other one was done with it
-            yield path
+            try:
+                yield path
+            finally:
+                if _is_at(descriptor, path):
+                    with suppress(OSError):
+                        path.rmdir()  # where nothing came
             return
-        finally:
-            if _is_at(descriptor, path):
-                with suppress(OSError):
-                    path.rmdir()  # where nothing came
-            os.close(descriptor)
 
 
-def _lock(descriptor: int, waiting: Callable[[], None]) -> None:
+@contextmanager
+def _locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Yield the descriptor of a folder that is ours alone, as long as all ask for it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -108,22 +116,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def write_in_one_stroke(path: Path, content: bytes) -> None:
-    """Write a file to last a power cut: all of it is there, or what was before. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

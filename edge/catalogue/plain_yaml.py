@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from edge.catalogue.text import plain
 from edge.errors import CardError
 from edge.yaml_scalar import plain_value
 
@@ -28,7 +29,7 @@ def read_plain_yaml(content: bytes, *, name: str, max_bytes: int) -> dict[str, A
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise CardError(f"{name}{line}: is no plain YAML: {error.problem}") from error
+        raise CardError(f"{name}{line}: is no plain YAML: {plain(str(error.problem))}") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise CardError(f"{name}: is no plain YAML: {reason}") from error
@@ -78,6 +79,8 @@ def _value(node: yaml.Node, name: str) -> Any:
             raise CardError(f"{where}: a key must be text")
         if key.value in found:
             line = key.start_mark.line + 1
-            raise CardError(f"{name}:{line}: `{key.value}` stands here a second time: keep one")
+            raise CardError(
+                f"{name}:{line}: `{plain(key.value)}` stands here a second time: keep one"
+            )
         found[key.value] = _value(value, name)
     return found

@@ -25,12 +25,13 @@ from edge.catalogue.card import (
     read_card_bytes,
     sha256_of,
 )
-from edge.catalogue.fetch import fetch, fetch_bytes
+from edge.catalogue.fetch import enough_room, fetch, fetch_bytes, part_names
 from edge.catalogue.keys import PublicKey
-from edge.catalogue.place import check_replaceable, put_in_place, workplace, write_in_one_stroke
+from edge.catalogue.place import check_replaceable, put_in_place, workplace
 from edge.catalogue.signed import fetch_signature
 from edge.catalogue.urls import ANYWHERE, Access, joined
 from edge.errors import CardError, EdgeError, FetchError
+from edge.state import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,8 +131,8 @@ def _is_there(told: Told, folder: Path) -> bool:
         check_files(told.card, folder)
     except CardError:
         return False
-    if told.signature is not None:
-        write_in_one_stroke(folder / SIGNATURE, told.signature)
+    if told.signature is not None and (told.verified or not (folder / SIGNATURE).exists()):
+        write_durably(folder / SIGNATURE, told.signature, mode=0o644)
     return True
 
 
@@ -140,17 +141,17 @@ def _fill(
 ) -> int:
     """Fetch what is not there yet; return how many bytes that were."""
     files = told.card.files
-    known = {form for name in files for form in (name, f".{name}.part", f".{name}.part.json")}
-    for path in place.iterdir():
-        if path.name not in known:  # of another card
-            path.unlink()
+    _keep_only(place, {form for name in files for form in (name, *part_names(name))})
+    missing = [name for name, file in files.items() if not _is_whole(place / name, file)]
+    here_bytes = sum(path.stat().st_size for path in place.iterdir())
+    enough_room(place, max(told.card.size_bytes - here_bytes, 0))
     before = fetched_bytes = 0
     for name, file in files.items():
 
         def here(at: int, before: int = before) -> None:
             on_bytes(before + at)
 
-        if not _is_whole(place / name, file):
+        if name in missing:
             fetched_bytes += fetch(
                 joined(url, name, access),
                 place / name,
@@ -161,10 +162,18 @@ def _fill(
             )
         before += file.size_bytes
         on_bytes(before)
+    _keep_only(place, set(files))
     (place / CARD).write_bytes(told.content)
     if told.signature is not None:
         (place / SIGNATURE).write_bytes(told.signature)
     return fetched_bytes
+
+
+def _keep_only(place: Path, names: set[str]) -> None:
+    """Remove what is of another card, or of a process that was killed."""
+    for path in place.iterdir():
+        if path.name not in names:
+            path.unlink()
 
 
 def _is_whole(path: Path, file: CardFile) -> bool:

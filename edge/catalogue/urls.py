@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import url2pathname
 
+from edge.catalogue.text import plain
 from edge.errors import FetchError
 
 SCHEMES = ("https", "http", "file")
@@ -84,11 +85,6 @@ def file_of(url: str) -> Path | None:
     """Return the path of a `file:` URL, None for others."""
     parts = urlsplit(url)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
-
-
-def plain(text: str) -> str:
-    """Return a text from elsewhere that is safe on a terminal, and not too long."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:300])
 
 
 def _may_be_plain(parts: SplitResult, port: int | None, access: Access) -> bool:

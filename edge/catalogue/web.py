@@ -15,9 +15,10 @@ from urllib.error import URLError
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from edge import __version__
-from edge.catalogue.urls import ANYWHERE, Access, check, file_of, joined, plain
+from edge.catalogue.text import plain
+from edge.catalogue.urls import ANYWHERE, Access, check, file_of, joined
 from edge.catalogue.watch import Watch, WatchedResponse, watched
-from edge.errors import BrokenOffError, FetchError
+from edge.errors import BrokenOffError, FetchError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,9 +225,9 @@ def _in_plain_words(
             raise FetchError(f"{url}: {said}") from error
         if isinstance(cause, socket.gaierror):
             said = f"the name of its host is not known ({cause.strerror})"
-            raise FetchError(f"{url}: {said}") from error
+            raise UnreachableError(f"{url}: {said}") from error
         if isinstance(cause, ConnectionRefusedError):
-            raise FetchError(f"{url}: no server listens there") from error
+            raise UnreachableError(f"{url}: no server listens there") from error
         if isinstance(cause, TimeoutError) or (watch is not None and watch.cut):
             waited_s = access.connect_s if isinstance(error, URLError) else access.stall_s
             raise _silent(url, watch.stall_s if watch is not None else waited_s) from error

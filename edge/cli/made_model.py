@@ -1,4 +1,4 @@
-"""What `edge optimize prune` and `distill` do once they have a model: write its folder, show it."""
+"""What the commands of the workshop do once they have a model: write its folder, show it."""
 
 import argparse
 import hashlib
@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 from edge.cli.workshop_options import command_of, pipeline_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge.workshop.data import Data, Input
 
 GOLDEN_INPUTS = 512  # held-out samples that are looked at for the golden file
+REPEATED = {
+    "repeated": "the same command gives the same bytes on one machine; another TensorFlow or kind "
+    "of processor may give others"
+}
 
 
 def finish(
@@ -23,8 +29,13 @@ def finish(
     network: Any,
     form: "Input",
     data: "Data",
+    classifies: bool = True,
+    repeated: "Mapping[str, Any]" = REPEATED,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the model's folder; return its card, and how it compares with one that was there."""
+    """Write the model's folder; return its card, and how it compares with one that was there.
+
+    The Keras `network` goes with it, unless it is None; `repeated` is what the recipe says of that.
+    """
     from edge.workshop.card import File, read_old, versions, write_folder
     from edge.workshop.evaluate import quantized
     from edge.workshop.golden import golden_file
@@ -36,18 +47,18 @@ def finish(
     inputs = quantized(data.test.x[:GOLDEN_INPUTS], input_spec(tflite))
     files = {
         f"{name}.tflite": File("model", tflite),
-        f"{name}.keras": File("network", as_keras_file(network)),
         f"{name}.golden.npz": File("golden", golden_file(f"{name}.tflite", tflite, inputs)),
     }
-    if data.named:
+    if network is not None:
+        files[f"{name}.keras"] = File("network", as_keras_file(network))
+    if classifies and data.named and data.classes:
         files["labels.txt"] = File("labels", "".join(f"{n}\n" for n in data.classes).encode())
-    card = head | {"pipeline": pipeline_of(form, classifies=True)} | facts
+    card = head | {"pipeline": pipeline_of(form, classifies=classifies)} | facts
     card["data"] = data.card
     card["recipe"] = {
         "command": command_of(args),
         "seed": args.seed,
-        "repeated": "the same command gives the same bytes on one machine; another TensorFlow or "
-        "kind of processor may give others",
+        **repeated,
         "versions": versions(),
     }
     old = read_old(args.out)
@@ -84,14 +95,14 @@ def show_figures(card: dict[str, Any]) -> None:
     from edge.cli.tables import show_table
     from edge.lab.table import Table, ms
 
-    header = ["network", "mode", "bytes", "compressed", "MACs", "accuracy", "right", "P50 ms"]
+    header = ["network", "mode", "bytes", "packed", "MACs", "accuracy", "right", "P50 ms"]
     header.append("P99 ms")
     rows = [
         [
             each["network"],
             each["mode"],
             f"{each['size_bytes']:,}",
-            f"{each['compressed_bytes']:,}",
+            f"{each['packed_bytes']:,}",
             f"{each['macs']:,}",
             f"{each['right'] / each['of']:.2%}",
             f"{each['right']:,}/{each['of']:,}",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-ACTIONS = ("list", "show", "pull", "verify", "sign", "keygen", "index")
+ACTIONS = ("list", "show", "pull", "verify", "sign", "keygen", "index", "deploy")
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

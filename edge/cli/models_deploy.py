@@ -7,18 +7,20 @@ import json
 import queue
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli.broker_options import access_from, add_broker_options
+from edge.cli.models_options import add_trust, keys_of, local_folder
 from edge.errors import ConfigError, EdgeError
 from edge.messages import OFFLINE, ONLINE, status_topic
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
     from edge.catalogue.card import Card
+    from edge.catalogue.keys import PublicKey
 
 ANSWER_S = 15.0
 TOLD = ("update_", "updates_lost", "worker_died", "worker_restarted", "pipeline_failed")
@@ -44,7 +46,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "that URL, and only signed with one of its `updates.keys`.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="a model's folder, or the URL of its card.yaml"
+        "model",
+        metavar="MODEL",
+        help="a model's folder, a name as of `edge models list`, or the URL of a card.yaml",
     )
     parser.add_argument("--device", required=True, metavar="NAME", help="the device")
     parser.add_argument("--pipeline", required=True, metavar="NAME", help="its pipeline")
@@ -54,13 +58,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="ADDRESS:PORT",
         help="where this machine serves the folder: an address of it that the device reaches",
     )
-    parser.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        metavar="PUBLIC",
-        help="check the signature here first: RW..., or the file of a minisign public key",
-    )
+    add_trust(parser)
     parser.add_argument(
         "--canary",
         action="append",
@@ -124,9 +122,8 @@ def _canary(told: str) -> tuple[str, Any]:
 def _reachable(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """Yield the URL of the card, and whether it is ours that lasts as long as this."""
     from edge.catalogue.card import CARD
-    from edge.catalogue.keys import public_key
 
-    keys = [public_key(key) for key in args.key]
+    keys = keys_of(args)
     if "://" in args.model:
         if args.serve is not None:
             raise ConfigError("--serve is for a folder: the model is at a URL already")
@@ -134,8 +131,7 @@ def _reachable(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
             raise ConfigError(f"{args.model}: must be the URL of a {CARD}")
         yield args.model, False
         return
-    folder = Path(args.model)
-    folder = folder.parent if folder.name == CARD else folder
+    folder = local_folder(args.model)
     card = _checked(folder, keys)
     if args.serve is None:
         raise ConfigError(
@@ -152,9 +148,10 @@ def _reachable(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
         yield url, True
 
 
-def _checked(folder: Path, keys: list[Any]) -> Card:
+def _checked(folder: Path, keys: list[PublicKey]) -> Card:
     """Return the card of a folder that a device may take. Raises CardError or SignatureError."""
     from edge.catalogue.card import CARD, SIGNATURE, check_files, parse_card, read_card_bytes
+    from edge.catalogue.signed import who_signed
     from edge.errors import CardError, SignatureError
 
     content = read_card_bytes(folder)
@@ -168,12 +165,7 @@ def _checked(folder: Path, keys: list[Any]) -> Card:
             f"`edge models sign {folder} --key SECRET`"
         ) from None
     if keys:
-        from edge.catalogue.signature import verify
-
-        try:
-            verify(content, signature, keys)
-        except SignatureError as error:
-            raise SignatureError(f"{folder / CARD}: {error}") from None
+        who_signed(folder / CARD, content, signature, keys)
     return card
 
 

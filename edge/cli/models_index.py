@@ -19,14 +19,14 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Write it where it is out of date."""
     from edge.catalogue.listing import CATALOGUE, index
-    from edge.catalogue.place import write_in_one_stroke
+    from edge.state import write_durably
 
     path = args.folder / CATALOGUE
     text = index(args.folder)
     if path.is_file() and path.read_bytes() == text.encode():
         print(f"{path}: is up to date")
         return 0
-    write_in_one_stroke(path, text.encode())
+    write_durably(path, text.encode(), mode=0o644)
     print(f"{path}: was written anew")
     signature = path.with_name(f"{CATALOGUE}.minisig")
     if signature.exists():

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     for name, entry in models.items():
         state = here(HERE / name, entry)
         print(f"{name} {entry.version}: {entry.size_bytes:,} bytes, {entry.licence}")
-        print(f"  {entry.description}")
+        print(textwrap.fill(entry.description, 96, initial_indent="  ", subsequent_indent="  "))
         if state != "no":
             print(f"  {'is' if state == 'yes' else 'another build is'} in {HERE / name}/")
     if args.key:

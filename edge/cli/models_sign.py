@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from getpass import getpass
 
     from edge.catalogue.card import CARD, check_files, parse_card, read_card_bytes
-    from edge.catalogue.place import write_in_one_stroke
     from edge.catalogue.secret_key import read_secret_key
     from edge.catalogue.signature import sign
+    from edge.state import write_durably
 
     path: Path = args.path / CARD if args.path.is_dir() else args.path
     content = read_card_bytes(path.parent, path.name)
@@ -53,6 +53,6 @@ def run(args: argparse.Namespace) -> int:
         args.key, lambda: password_from(args.password_file, lambda: getpass("password: "))
     )
     signature = path.with_name(f"{path.name}.minisig")
-    write_in_one_stroke(signature, sign(content, key, comment=comment).encode())
+    write_durably(signature, sign(content, key, comment=comment).encode(), mode=0o644)
     print(f"{signature}: signed by {key.public.id}")
     return 0

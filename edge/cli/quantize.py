@@ -5,25 +5,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.cli.made_model import finish, gain_line
 from edge.cli.progress import steps
 from edge.cli.workshop_options import (
+    CALIBRATION_SAMPLES,
+    LONGEST_S,
     add_data_options,
     add_out_options,
     card_head,
-    command_of,
     data_of,
     input_of,
-    pipeline_of,
 )
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge.workshop.card import File
-    from edge.workshop.data import Data
-    from edge.workshop.quantize import Quantized, Settings
+    from edge.workshop.quantize import Settings
 
-LONGEST_S = 3600
-GOLDEN_INPUTS = 512  # held-out samples that are looked at for the golden file
 TYPES = ("int8", "uint8", "int16", "float32")
 
 
@@ -59,12 +56,16 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--samples",
         type=int,
-        default=300,
+        default=CALIBRATION_SAMPLES,
         metavar="N",
         help="samples of the training part to calibrate on, at most (default %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=5.0, metavar="N", help="time each model (default 5)"
+        "--seconds",
+        type=float,
+        default=5.0,
+        metavar="N",
+        help="time each model so long (default 5; 0: not)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object: the card")
     parser.set_defaults(run=run)
@@ -72,9 +73,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Quantize, measure, write the folder, and print what was found."""
-    from edge.workshop.card import check_out, read_old, versions, write_folder
+    from edge.workshop.card import check_out
     from edge.workshop.float_model import open_model
-    from edge.workshop.quantize import Settings, card_of, changed_since, quantize
+    from edge.workshop.quantize import Settings, card_of, quantize
     from edge.workshop.seeded import repeatable
 
     settings = Settings(
@@ -98,25 +99,23 @@ def run(args: argparse.Namespace) -> int:
             data = data.without_labels()
         made = quantize(model, form, data, settings, on_step)
         on_step("writing the golden file", 0)
-        files = _files(head["name"], made, data)
-    classifies = made.classifies
-    card = head | {"pipeline": pipeline_of(form, classifies=classifies)}
-    card |= card_of(made, model, data, settings)
-    card["recipe"] = {
-        "command": command_of(args),
-        "seed": args.seed,
-        "same_bytes_when_repeated": made.repeated,
-        "versions": versions(),
-    }
-    old = read_old(args.out)
-    changed = changed_since(old, card, made.tflite) if old is not None else None
-    write_folder(args.out, card, files)
+        card, compared = finish(
+            args,
+            head,
+            card_of(made, model, settings),
+            tflite=made.tflite,
+            network=None,
+            form=form,
+            data=data,
+            classifies=made.classifies,
+            repeated={"same_bytes_when_repeated": made.repeated},
+        )
     if args.json:
         print(json.dumps(card))
         return 0
     show(card, args.out, head["name"])
-    if old is not None:
-        print(_again(args.out, changed))
+    for line in compared:
+        print(line)
     return 0
 
 
@@ -126,30 +125,16 @@ def _check(settings: "Settings") -> None:
 
     if settings.samples < 1:
         raise ConfigError("--samples must be at least 1")
-    if not 0 < settings.seconds <= LONGEST_S:
-        raise ConfigError(f"--seconds must be more than 0 and at most {LONGEST_S}")
+    if not 0 <= settings.seconds <= LONGEST_S:
+        raise ConfigError(f"--seconds must be from 0 to {LONGEST_S}")
     end_of(settings.mode, "input", settings.input_type)
     end_of(settings.mode, "output", settings.output_type)
 
 
-def _files(name: str, made: "Quantized", data: "Data") -> "dict[str, File]":
-    """Return what the folder holds beside its card."""
-    from edge.workshop.card import File
-    from edge.workshop.evaluate import quantized
-    from edge.workshop.golden import golden_file
-
-    inputs = quantized(data.test.x[:GOLDEN_INPUTS], made.input_spec)
-    files = {
-        f"{name}.tflite": File("model", made.tflite),
-        f"{name}.golden.npz": File("golden", golden_file(f"{name}.tflite", made.tflite, inputs)),
-    }
-    if made.classifies and data.classes and data.named and made.outputs == len(data.classes):
-        files["labels.txt"] = File("labels", "".join(f"{n}\n" for n in data.classes).encode())
-    return files
-
-
 def show(card: dict[str, Any], out: Path, name: str) -> None:
     """Print the card's figures for a person."""
+    from edge.lab.table import ms
+
     sizes, latency = card["size_bytes"], card["latency"]
     smaller = sizes["float"] / sizes["quantized"]
     print(f"{out}: {name}.tflite, {card['quantization']['mode']}, and its card")
@@ -158,15 +143,17 @@ def show(card: dict[str, Any], out: Path, name: str) -> None:
     if "accuracy" in card:
         shares = [_score(card["accuracy"][which]) for which in ("float", "quantized")]
         print(f"accuracy:       {shares[0]} -> {shares[1]}, held out")
+        print(f"change:         {gain_line(card['accuracy']['change'])}")
     if "agreement" in card:
         print(f"agreement:      {_score(card['agreement']['top_1_same_as_float'])} same top-1")
     for error in card["output_error"]:
         rms, largest = error["rms_error_percent"], error["largest_error"]
         print(f"output error:   {rms} % RMS, {largest:g} at most")
-    times = [latency[which] for which in ("float", "quantized")]
-    p50s = " -> ".join(_ms(each["p50_ms"]) for each in times)
-    print(f"latency, P50:   {p50s} ms{_ratio(latency)}, {latency['engine']}")
-    print(f"latency, P99:   {' -> '.join(_ms(each['p99_ms']) for each in times)} ms")
+    if isinstance(latency, dict):
+        times = [latency[which] for which in ("float", "quantized")]
+        p50s, p99s = (" -> ".join(ms(each[key]) for each in times) for key in ("p50_ms", "p99_ms"))
+        print(f"latency, P50:   {p50s} ms{_ratio(latency)}, {latency['engine']}")
+        print(f"latency, P99:   {p99s} ms")
     print("lost most:      " + _layers(card["worst_layers"]))
     print("left in float:  " + _left(card["left_in_float"]))
     for engine, told in card["runs_on"].items():
@@ -181,12 +168,6 @@ def _ends(tensors: list[dict[str, Any]]) -> str:
 
 def _score(score: dict[str, Any]) -> str:
     return f"{score['right'] / score['of']:.2%} ({score['right']:,} of {score['of']:,})"
-
-
-def _ms(value: float | None) -> str:
-    from edge.lab.table import ms
-
-    return ms(value)
 
 
 def _ratio(latency: dict[str, Any]) -> str:
@@ -211,13 +192,3 @@ def _left(left: Any) -> str:
         by_reason.setdefault(each["why"], []).append(f"{each['operator']} x{each['count']}")
     lines = [f"{', '.join(operators)}: {why}" for why, operators in by_reason.items()]
     return "\n                ".join(lines)
-
-
-def _again(out: Path, changed: list[str] | None) -> str:
-    """Say how it compares with the folder that was there."""
-    if changed is None:
-        return f"the model in {out} before had the same bytes"
-    return "\n".join(
-        [f"the model in {out} before had other bytes"]
-        + [f"  {line}" for line in changed or ["nothing in its card tells why"]]
-    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.geometry import Geometry
     from edge.tensors import TensorSpec
 
+NEAR = 0.1  # of the frame's width and height: so far apart two models may see an object
 DECIMALS = 4  # of a place in the frame: less than a pixel of any camera
 
 
@@ -76,6 +77,24 @@ class CentroidsOptions(DecoderOptions):
                 f"{', '.join(map(str, outputs))}; `type: raw` shows them as they are"
             )
         return Centroids(self, outputs[0], labels)
+
+    def agrees(self, ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> bool:
+        """Whether both find as many objects, each of the other's class near the other's place."""
+        left = list(theirs)
+        for one in ours:
+            near = [other for other in left if _is_same(one, other)]
+            if not near:
+                return False
+            left.remove(near[0])
+        return not left
+
+
+def _is_same(one: Prediction, other: Prediction) -> bool:
+    return bool(
+        one["label"] == other["label"]
+        and abs(one["x"] - other["x"]) <= NEAR
+        and abs(one["y"] - other["y"]) <= NEAR
+    )
 
 
 class _Cell(NamedTuple):

@@ -7,6 +7,7 @@ pixels.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 PERIOD_S = 12.0
 LEVEL = (50.0, 205.0)  # a background's luminance
@@ -28,6 +30,8 @@ SPREAD = (5.0, 45.0)  # how far its two colours are from it
 CONTRAST = 60.0  # a digit's luminance is further than this from both
 TURN, SHEAR = math.radians(20), 0.2
 WIDTH = (0.85, 1.15)
+DIGIT_SHARE = (20 / 96, 34 / 96)  # of a picture's longer side
+LONGEST = 1.8  # times the shorter side, of which digits are a share
 SMALLEST_FRAME = 16
 APART = 0.85  # of the mean of two digits' sizes: so far their centres are, across or down
 PATHS_TRIED, LAYOUTS_TRIED = 60, 12
@@ -83,6 +87,27 @@ class Scene:
         self._movers = _lay_out(rng, self._background, self._glyphs, digits, digit_px)
         self._blur = rng.uniform(0, 0.8)
         self._grain = rng.uniform(0, 6)
+
+    @classmethod
+    def with_room(
+        cls,
+        seed: int,
+        size: tuple[int, int],
+        digits: int,
+        *,
+        glyphs: Glyphs,
+        kinds: Sequence[str] = (),
+    ) -> Self:
+        """Lay out a scene of so many digits, or of as many as find room, in any size.
+
+        Their heights are shares of the picture's longer side, or of less where it is very long.
+        """
+        side = min(max(size), LONGEST * min(size))
+        digit_px = (DIGIT_SHARE[0] * side, DIGIT_SHARE[1] * side)
+        for fewer in range(digits, 0, -1):
+            with suppress(ConfigError):
+                return cls(seed, size, fewer, glyphs=glyphs, digit_px=digit_px, kinds=kinds)
+        return cls(seed, size, 0, glyphs=glyphs, digit_px=digit_px, kinds=kinds)
 
     @property
     def digits(self) -> list[int]:

@@ -104,14 +104,21 @@ def find_files(path: Path) -> list[Path]:
     return [file for match in found for file in find_files(match)]
 
 
+def read_frame(
+    path: Path, reduction: Callable[[int, int], int] = whole
+) -> NDArray[Any] | ModelInput:
+    """Read a file: pixels (uint8, height x width x 3, BGR), or a model's input (.npy, .bin).
+
+    A JPEG is made smaller by what `reduction` says of its width and height. Raises
+    FrameError when it cannot be read.
+    """
+    return read_smaller(path, reduction)[0]
+
+
 def read_smaller(
     path: Path, reduction: Callable[[int, int], int]
 ) -> tuple[NDArray[Any] | ModelInput, tuple[int, int] | None]:
-    """Read a file: pixels (uint8, height x width x 3, BGR), or a model's input (.npy, .bin).
-
-    A JPEG is made smaller by what `reduction` says of its width and height; they are returned
-    beside it. Raises FrameError when it cannot be read.
-    """
+    """Read a file as `read_frame` does; also return its full width and height, if it is a JPEG."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".bin":

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from edge.scenery.scenes import Scene
 
-SCENE_S = 6.0  # then comes another scene
+SCENE_S = 3.0  # then comes another scene
 UNPACED_FPS = 30.0  # how far the digits move from frame to frame where there is no rate
-DIGIT_SHARE = (20 / 96, 34 / 96)  # of the frame's longer side: a digit's height
 
 
 class SceneOptions(SourceOptions):
@@ -37,7 +36,9 @@ class SceneOptions(SourceOptions):
         le=10_000,
         description="Frames a second; `null` makes it a pulled source, as fast as it is asked.",
     )
-    digits: int = Field(default=3, ge=0, le=5, description="How many of them are in a scene.")
+    digits: int = Field(
+        default=3, ge=0, le=5, description="How many of them are in a scene, where there is room."
+    )
     seed: int = Field(
         default=0,
         ge=0,
@@ -109,15 +110,8 @@ class Scenes(Source):
         options = self._options
         scenes, at_s = divmod(number / (options.fps or UNPACED_FPS), SCENE_S)
         seed = options.seed + int(scenes)
-        if seed != self._seed:
-            longer = max(options.width, options.height)
-            scene = Scene(
-                seed,
-                (options.width, options.height),
-                options.digits,
-                glyphs=held_out_glyphs(),
-                digit_px=(DIGIT_SHARE[0] * longer, DIGIT_SHARE[1] * longer),
-            )
-            self._seed = seed
-            return scene, at_s
-        return self._scene, at_s
+        if seed == self._seed:
+            return self._scene, at_s
+        self._seed = seed
+        size = (options.width, options.height)
+        return Scene.with_room(seed, size, options.digits, glyphs=held_out_glyphs()), at_s

@@ -273,6 +273,7 @@ class CaptureSide:
             self._tell(Began(slot.frame, slot.grabbed.digest))
         self._recorder.capturing(slot)
         began_ns = time.monotonic_ns()
+        self._shadow.retrievals[self.number] += 1
         frame = self.source.retrieve()
         slot.retrieved_ns = time.monotonic_ns()
         slot.unpacking_ns = slot.retrieved_ns - began_ns

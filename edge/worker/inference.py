@@ -45,7 +45,7 @@ class InferenceSide:
         """
         self.recorder = recorder if recorder is not None else Recorder()
         self.lens = Lens(tell)
-        self.shadow = Shadow(tell, self.recorder)
+        self.shadow = Shadow(tell, self.recorder, live=live)
         self._wanted = wanted
         self._to_shadow: list[tuple[Slot, list[Prediction]]] = []
         self._mailbox = mailbox

@@ -64,7 +64,9 @@ class Slot:
     shadow: int = -1
     """Revision of the model in shadow that is to answer the frame as well; -1 where none is."""
     pixels: NDArray[Any] | ModelInput | None = None
-    """A copy of the frame for it, where it takes another input."""
+    """The frame itself, where that model takes another input."""
+    retrieval: int = -1
+    """How many its source had retrieved by then, in whose memory it is; -1 where it is a copy."""
 
 
 class Mailbox:

@@ -77,6 +77,11 @@ class Prepared:
         return self.ready.revision
 
     @property
+    def key(self) -> tuple[int, int, bool]:
+        """What it is told apart by from all else that its pipeline prepares."""
+        return self.revision, self.rung, self.accelerated
+
+    @property
     def every(self) -> int:
         """Only every n-th frame is run."""
         return self.options.every

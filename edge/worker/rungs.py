@@ -77,9 +77,12 @@ class Rungs:
             way = self._prepare(wanted.revision, wanted.rung, options)
             if isinstance(wanted, Accompany):
                 shadow.begin(way, wanted.share)
-        except EdgeError as error:
-            at = (wanted.rung, str(error), options.accelerated, wanted.revision)
-            self._line.tell(Refused(*at, type(error).__name__))
+        except Exception as error:  # noqa: BLE001  a model is untrusted, and another one serves
+            expected = isinstance(error, EdgeError)
+            kind = type(error).__name__
+            said = str(error) if expected else f"{options.model.path}: {kind}: {error}"
+            at = (wanted.rung, said, options.accelerated, wanted.revision)
+            self._line.tell(Refused(*at, kind if expected else "ModelError"))
             return
         self._loop.inference.recorder.watch_engine()  # the engine may have new threads
         self._line.tell(way.ready)

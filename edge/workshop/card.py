@@ -5,9 +5,7 @@ It is the one writer of such folders; `edge.catalogue.card` reads them.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 import platform
 import shutil
 import tempfile
@@ -19,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from edge import __version__
-from edge.catalogue.card import CARD, SIGNATURE, parse_card
+from edge.catalogue.card import CARD, parse_card
+from edge.catalogue.place import check_replaceable, put_in_place
 from edge.errors import CardError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 README = "README.md"
 WIDTH = 96
 PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert", "scikit-learn", "numpy")
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,8 @@ def write_folder(out: Path, card: dict[str, Any], files: Mapping[str, File]) -> 
         try:
             beside.chmod(0o755)
             for name, data in contents.items():
-                _write_through(beside / name, data)
-            _put_in_place(beside, out)
+                (beside / name).write_bytes(data)
+            put_in_place(beside, out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
@@ -86,25 +84,10 @@ def check_out(out: Path) -> None:
     A new or an empty folder will do, or a model's folder, which is then replaced. Raises
     ConfigError for anything else: nothing that is not a model's own is ever deleted.
     """
-    if not out.exists() and not out.is_symlink():
-        return
-    if not out.is_dir() or out.is_symlink():
-        raise ConfigError(f"{out}: is there already, and is no folder")
-    there = {path.name for path in out.iterdir()}
-    if not there:
-        return
-    card = read_old(out)
-    if card is None:
-        raise ConfigError(
-            f"{out}: is there already, and is no model's folder (no {CARD} with its files): name "
-            "a new one"
-        )
-    stray = sorted(there - {*card["files"], CARD, SIGNATURE})
-    if stray:
-        raise ConfigError(
-            f"{out}: holds {stray[0]}, which its {CARD} does not name: move it away, or name a new "
-            "folder"
-        )
+    try:
+        check_replaceable(out)
+    except CardError as error:
+        raise ConfigError(str(error)) from error
 
 
 def check_head(head: dict[str, Any]) -> None:
@@ -195,25 +178,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "-" if value is None else str(value)
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put_in_place(made: Path, out: Path) -> None:
-    """Give a whole folder its name; one that has the name already gets the other's."""
-    if not out.exists():
-        made.rename(out)
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    paths = (os.fsencode(made), os.fsencode(out))
-    if libc.renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE):
-        # A file system that cannot exchange two names: for a moment there is none.
-        aside = made.with_name(f"{made.name}.old")
-        out.rename(aside)
-        made.rename(out)
-        shutil.rmtree(aside)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.errors import ConfigError, FrameError, SourceError
-from edge.sources.images import find_files, read_smaller
+from edge.sources.images import find_files, read_frame
 from edge.tensors import TensorSpec
 from edge.worker.preprocess import Preprocessor
 from edge.workshop.framework import bring
@@ -271,7 +271,7 @@ def _read_pictures(
     x = np.empty((len(files), *form.shape), np.float32)
     for at, (_, file) in enumerate(files):
         try:
-            preprocess(read_smaller(file, preprocess.reduction)[0], x[at : at + 1])
+            preprocess(read_frame(file, preprocess.reduction), x[at : at + 1])
         except FrameError as error:
             said = str(error)
             raise ConfigError(said if str(file) in said else f"{file}: {said}") from error

@@ -1,4 +1,4 @@
-"""Pictures for detectors of digits, what each cell of their grid has to say, and how right they are.
+"""Pictures for detectors of digits, what each cell has to say of them, and how right they are.
 
 The pictures are scenes, made the model's input by the runtime's own preprocessing.
 """
@@ -18,7 +18,7 @@ from edge.worker.preprocess import Preprocessor
 from edge.workshop.glyphs import PARTS, PartName, glyphs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,12 +29,11 @@ SIDE, GRID = 96, 12
 CLASSES = 10
 RESIZE = "letterbox"
 SIZES = ((96, 96), (96, 96), (96, 72), (72, 96), (96, 54), (192, 144), (320, 240))
-"""Width and height of the frames; those that look alike to the model are there as often as given."""
+"""Width and height of the frames, each as often as it stands here."""
 MOST_DIGITS = 4
-DIGIT_SHARE = (20 / SIDE, 34 / SIDE)  # of the frame's longer side
 OBJECT = 0.25  # of a digit's height: cells with their middle so near to the digit's are its own
 NOBODYS = 0.45  # cells with their middle up to here may say what they like
-OBJECT_WEIGHT = 2.0  # of such a cell in the loss; the background's is 1
+OBJECT_WEIGHT = 1.5  # of such a cell in the loss; the background's is 1
 
 
 class Digit(NamedTuple):
@@ -65,27 +64,17 @@ def preprocessor(dtype: str = "uint8") -> Preprocessor:
     return Preprocessor(Model(path=Path("digit-finder.tflite"), resize=RESIZE), spec)
 
 
-def pictures(
-    part: PartName,
-    count: int,
-    seed: int,
-    *,
-    kinds: Sequence[str],
-    on_picture: Callable[[], None] = lambda: None,
-) -> list[Picture]:
+def pictures(part: PartName, count: int, seed: int, *, kinds: Sequence[str]) -> Iterator[Picture]:
     """Draw a frame each of so many scenes, with digits of one part over textures of these kinds."""
     preprocess = preprocessor()
-    drawn = []
     for number in range(count):
         rng = np.random.default_rng([seed, PARTS.index(part), len(kinds), number])
         width, height = SIZES[rng.integers(len(SIZES))]
-        longer = max(width, height)
-        scene = Scene(
+        scene = Scene.with_room(
             int(rng.integers(2**31)),
             (width, height),
             int(rng.integers(0, MOST_DIGITS + 1)),
             glyphs=glyphs(part),
-            digit_px=(DIGIT_SHARE[0] * longer, DIGIT_SHARE[1] * longer),
             kinds=kinds,
         )
         frame = scene.frame(float(rng.uniform(0, PERIOD_S)))
@@ -96,21 +85,19 @@ def pictures(
                 int(label),
                 float(left + right) / 2 / width,
                 float(top + bottom) / 2 / height,
-                float(max(right - left, bottom - top)) * SIDE / longer,
+                float(max(right - left, bottom - top)) * SIDE / max(width, height),
             )
             for (left, top, right, bottom), label in zip(frame.boxes, frame.labels, strict=True)
         ]
-        drawn.append(Picture(frame.pixels, tensor[0], geometry, digits))
-        on_picture()
-    return drawn
+        yield Picture(frame.pixels, tensor[0], geometry, digits)
 
 
 def targets(picture: Picture) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return each cell's class, 0 for the background, and its weight in the loss; [12, 12] both.
 
-    FOMO's own targets are the one cell that holds an object's middle. Here all cells near the middle
-    are the object's, which are several for the larger ones: the decoder joins them, and there is
-    more to learn from each picture.
+    FOMO's own targets are the one cell that holds an object's middle. Here all cells near the
+    middle are the object's, several for a larger one: the decoder joins them, and there is more
+    to learn from each picture.
     """
     classes = np.zeros((GRID, GRID), np.int64)
     weights = np.ones((GRID, GRID), np.float32)
@@ -153,13 +140,14 @@ class Tally:
             label = each["index"] - 1
             self.told[label] += 1
             near = [
-                (max(abs(digit.x - each["x"]) / reach_x, abs(digit.y - each["y"]) / reach_y), digit)
+                digit
                 for digit in left
                 if digit.label == label
+                and abs(digit.x - each["x"]) <= reach_x
+                and abs(digit.y - each["y"]) <= reach_y
             ]
-            away, nearest = min(near, key=lambda pair: pair[0], default=(np.inf, None))
-            if away <= 1 and nearest is not None:
-                left.remove(nearest)
+            if near:
+                left.remove(near[0])
                 self.right[label] += 1
 
     @property

@@ -30,6 +30,7 @@ from edge.workshop.data import Data, Part, part_off
 from edge.workshop.evaluate import Score, accuracy, quantized
 from edge.workshop.framework import bring, tensorflow
 from edge.workshop.golden import golden_file
+from edge.workshop.keras_file import as_keras_file
 from edge.workshop.seeded import repeatable
 from edge.workshop.training import train
 
@@ -181,14 +182,6 @@ def with_weights_of(network: Any, other: Any) -> Any:
 def without_code(network: Any) -> Any:
     """Return the same network without code of ours, which no file may hold."""
     return with_weights_of(network, build_network(flatten=tensorflow().keras.layers.Flatten()))
-
-
-def as_keras_file(network: Any) -> bytes:
-    """Return the network as a .keras file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        network.save(path)
-        return path.read_bytes()
 
 
 def build_network(batch: int | None = None, flatten: Any = None) -> Any:

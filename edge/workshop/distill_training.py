@@ -63,7 +63,7 @@ def train_by(
             epochs=epochs,
             patience=epochs,
             loss=_cross_entropy(),
-            monitor="val_student_loss",
+            metric=keras.metrics.SparseCategoricalCrossentropy("truth", from_logits=True),
             on_epoch=on_epoch,
         )
 

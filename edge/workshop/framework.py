@@ -23,7 +23,7 @@ def tensorflow() -> Any:
     """Return TensorFlow, with its chatter turned off. Raises ConfigError where it lacks."""
     # Read by its C++ as it is loaded: without this it tells of its thread pools and instructions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "tensorflow" not in sys.modules:
+    if sys.modules.get("tensorflow") is None:
         with quiet():
             bring("tensorflow").get_logger().setLevel(logging.ERROR)
             bring("absl.logging").set_verbosity("error")

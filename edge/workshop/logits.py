@@ -31,12 +31,11 @@ def giving_logits(network: Any, samples: NDArray[np.float32], name: str) -> Iter
     last = _last_layer(network)
     activation = getattr(last, "activation", None)
     if activation is keras.activations.softmax:
-        last.activation = keras.activations.linear
+        last.activation, network.predict_function = keras.activations.linear, None
         try:
             yield network
-        finally:
-            last.activation = activation
-            network.predict_function = None  # what was compiled in between gives logits
+        finally:  # what was compiled before gives probabilities, in between logits
+            last.activation, network.predict_function = activation, None
     elif activation is keras.activations.linear and network.outputs[0].shape[-1] > 1:
         yield network
     elif _are_probabilities(network, samples):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError, ModelError
 from edge.lab.machine import this_machine
-from edge.tensors import TensorSpec
 from edge.workshop import evaluate
+from edge.workshop.chance import Gain, gain
 from edge.workshop.convert import CALIBRATED, Mode, TensorType
 from edge.workshop.layers import LayerError, layer_errors, left_in_float
 from edge.workshop.measure import Cost, measure, ratio, slices
@@ -27,12 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.engines.model_summary import ModelSummary
-    from edge.lab.statistics import Ratio
     from edge.workshop.data import Data, Input
     from edge.workshop.evaluate import Score
     from edge.workshop.float_model import FloatModel
 
-CALIBRATION_SAMPLES = 300
 WORST_LAYERS = 5
 
 
@@ -44,10 +41,10 @@ class Settings:
     input_type: TensorType | None = None
     output_type: TensorType | None = None
     per_channel: bool = True
-    samples: int = CALIBRATION_SAMPLES
+    samples: int
     """At most so many of the training part calibrate."""
     seconds: float = 5.0
-    """Each model is timed so long."""
+    """Each model is timed so long; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,38 +57,22 @@ class Quantized:
     repeated: bool
     """A second conversion gave the same bytes."""
     calibrated_on: int
-    tested_on: int
     accuracy: tuple[Score, Score] | None
     """Of the float and the quantized model; None where there are no labels or no classes."""
+    change: Gain | None
+    """What quantizing changed of that, and whether it may be chance."""
     agreement: Score | None
     output_errors: list[dict[str, Any]]
     worst_layers: list[LayerError]
     left_in_float: list[dict[str, Any]]
-    costs: tuple[Cost, Cost]
-    """Of the float and the quantized model, measured in turns."""
+    costs: tuple[Cost, Cost] | None
+    """Of the float and the quantized model, measured in turns; None where they were not."""
     runs_on: dict[str, str]
 
     @property
     def classifies(self) -> bool:
         """Whether its output was read as classes."""
         return self.agreement is not None
-
-    @property
-    def input_spec(self) -> TensorSpec:
-        """Its input, as an engine has it."""
-        (given,) = self.summary.inputs
-        scale, zero_point = (*given.scales, 0.0)[0], (*given.zero_points, 0)[0]
-        return TensorSpec(given.name, given.shape, given.dtype, scale, zero_point)
-
-    @property
-    def outputs(self) -> int:
-        """How many values its first output has for a sample."""
-        return math.prod(self.summary.outputs[0].shape)
-
-    @property
-    def ratio(self) -> Ratio | None:
-        """Quantized / float of the median latency."""
-        return ratio(self.costs[1], self.costs[0])
 
 
 def quantize(
@@ -104,11 +85,15 @@ def quantize(
     """Quantize, and measure what that cost on the held-out part.
 
     `on_step` is told what is done next and in how many parts (0: unknown), and returns what to call
-    after each. Raises
-    ConfigError where data and model do not fit, ModelError where the model cannot be converted.
+    after each. Raises ConfigError where data and model do not fit, ModelError where the model
+    cannot be converted.
     """
-    on_step("converting", 0)
+    on_step("converting to float", 0)
     float_tflite = model.as_float()
+    ran = on_step("running the held-out samples in float", len(data.test))
+    before = evaluate.outputs_of(float_tflite, data.test.x, on_sample=ran)
+    _check_fit(before, data)
+    on_step(f"converting to {settings.mode}", 0)
     samples = data.training.x[: settings.samples]
 
     def converted() -> bytes:
@@ -123,13 +108,13 @@ def quantize(
 
     tflite = converted()
     repeated = converted() == tflite
-    ran = on_step("running the held-out samples", 2 * len(data.test))
-    before = evaluate.outputs_of(float_tflite, data.test.x, on_sample=ran)
-    _check_fit(before, data)
+    ran = on_step("running the held-out samples", len(data.test))
     after = evaluate.outputs_of(tflite, data.test.x, on_sample=ran)
-    scores = None
+    scores, change = None, None
     if data.classes:
         scores = (evaluate.score(before[0], data.test), evaluate.score(after[0], data.test))
+        right = [evaluate.answers(outputs[0]) == data.test.y for outputs in (after, before)]
+        change = gain(*right)
     classifies = bool(data.classes) or evaluate.are_probabilities(before)
     on_step("comparing layers", 0)
     layers = layer_errors(float_tflite, tflite, data.test.x, model.layers)
@@ -138,11 +123,9 @@ def quantize(
         for path, content in zip(paths, (float_tflite, tflite), strict=True):
             path.write_bytes(content)
         summary = read_model_file(paths[1])
-        costs = measure(
-            paths,
-            seconds=settings.seconds,
-            on_slice=on_step("measuring latency", slices(paths, settings.seconds)),
-        )
+        timed = settings.seconds > 0
+        ran = on_step("measuring latency", slices(paths, settings.seconds) if timed else 0)
+        costs = measure(paths, seconds=settings.seconds, on_slice=ran) if timed else None
         engines = runs_on(paths[1])
     return Quantized(
         tflite=tflite,
@@ -150,13 +133,13 @@ def quantize(
         float_tflite=float_tflite,
         repeated=repeated,
         calibrated_on=len(samples) if settings.mode in CALIBRATED else 0,
-        tested_on=len(data.test),
         accuracy=scores,
+        change=change,
         agreement=evaluate.agreement(before[0], after[0]) if classifies else None,
         output_errors=[_output_error(*pair) for pair in zip(before, after, strict=True)],
         worst_layers=layers[:WORST_LAYERS],
         left_in_float=left_in_float(tflite, settings.mode),
-        costs=(costs[0], costs[1]),
+        costs=(costs[0], costs[1]) if costs is not None else None,
         runs_on=engines,
     )
 
@@ -194,9 +177,8 @@ def _output_error(before: NDArray[Any], after: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def card_of(made: Quantized, model: FloatModel, data: Data, settings: Settings) -> dict[str, Any]:
+def card_of(made: Quantized, model: FloatModel, settings: Settings) -> dict[str, Any]:
     """Return what a card says of it, and `--json` prints: figures by topic."""
-    before, after = made.costs
     card: dict[str, Any] = {
         "source": {"file": model.path.name, "kind": model.kind, "sha256": model.sha256},
         "quantization": {
@@ -210,21 +192,22 @@ def card_of(made: Quantized, model: FloatModel, data: Data, settings: Settings) 
     }
     for end in ("input", "output"):
         card[end] = [_tensor(each) for each in getattr(made.summary, f"{end}s")]
-    card["size_bytes"] = {"float": before.size_bytes, "quantized": after.size_bytes}
-    card["macs"] = after.macs
+    card["size_bytes"] = {"float": len(made.float_tflite), "quantized": len(made.tflite)}
+    card["macs"] = made.summary.macs
     if made.accuracy is not None:
         names = ("float", "quantized")
         card["accuracy"] = {
             name: score.card for name, score in zip(names, made.accuracy, strict=True)
         }
+    if made.change is not None:
+        card["accuracy"]["change"] = made.change.card
     if made.agreement is not None:
         card["agreement"] = {"top_1_same_as_float": made.agreement.card}
     card["output_error"] = made.output_errors
     card["worst_layers"] = [layer.card for layer in made.worst_layers]
     card["left_in_float"] = made.left_in_float or "nothing"
-    card["latency"] = _latency(made)
+    card["latency"] = _latency(*made.costs) if made.costs is not None else "not measured"
     card["runs_on"] = made.runs_on
-    card["data"] = data.card
     return card
 
 
@@ -235,8 +218,7 @@ def _tensor(tensor: Any) -> dict[str, Any]:
     return facts
 
 
-def _latency(made: Quantized) -> dict[str, Any]:
-    before, after = made.costs
+def _latency(before: Cost, after: Cost) -> dict[str, Any]:
     told: dict[str, Any] = {
         "what": "the forward pass alone, warm, in turns, milliseconds",
         "engine": f"{after.subject.engine} {after.subject.engine_version}, "
@@ -245,8 +227,7 @@ def _latency(made: Quantized) -> dict[str, Any]:
         "float": before.latency_card,
         "quantized": after.latency_card,
     }
-    if made.ratio is not None:
-        found = made.ratio
+    if (found := ratio(after, before)) is not None:
         told["quantized_to_float"] = {
             "ratio": round(found.value, 3),
             "low": round(found.low, 3),

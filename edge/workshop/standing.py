@@ -45,7 +45,7 @@ class Standing:
         return evaluate.Score(int(self.right.sum()), len(self.right))
 
     @property
-    def compressed_bytes(self) -> int:
+    def packed_bytes(self) -> int:
         """What the file takes when it is packed with zlib, as zip and gzip do, at level 9."""
         return len(zlib.compress(self.tflite, 9))
 
@@ -56,7 +56,7 @@ class Standing:
             "network": self.network,
             "mode": self.mode,
             "size_bytes": self.cost.size_bytes,
-            "compressed_bytes": self.compressed_bytes,
+            "packed_bytes": self.packed_bytes,
             "macs": self.cost.macs,
             "right": self.score.right,
             "of": self.score.of,

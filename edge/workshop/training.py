@@ -35,21 +35,24 @@ def train(
     peak_learning_rate: float = PEAK_LEARNING_RATE,
     augment: Any = None,
     loss: Any = None,
-    monitor: str = "val_loss",
+    metric: Any = None,
     callbacks: list[Any] | None = None,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Train on the training part until the validation part's loss is best, by cosine decay.
 
     `augment` is a Keras layer that changes samples in training only; `loss` is the cross-entropy
-    that fits the network unless told otherwise, and `monitor` what is best when it is least. Call
-    `edge.workshop.seeded.repeatable` before the network is built, and the weights repeat.
+    that fits the network unless told otherwise, `metric` what is least in the best epoch, if that
+    is not the loss. Call `edge.workshop.seeded.repeatable` before the network is built, and the
+    weights repeat.
     """
     keras = tensorflow().keras
     trained = network if augment is None else keras.Sequential([augment, network])
     batches = -(-len(data.training) // batch)
     rate = keras.optimizers.schedules.CosineDecay(peak_learning_rate, epochs * batches)
-    trained.compile(keras.optimizers.Adam(rate), loss or loss_of(network))
+    metrics = [metric] if metric else None
+    trained.compile(keras.optimizers.Adam(rate), loss or loss_of(network), metrics=metrics)
+    monitor = f"val_{metric.name if metric else 'loss'}"
     stopping = keras.callbacks.EarlyStopping(
         monitor=monitor, mode="min", patience=patience, restore_best_weights=True
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -234,24 +235,58 @@ def test_the_demo_shows_right_answers_and_ends_by_itself() -> None:
     assert lines[-1].startswith("capture to result: mean ")
 
 
+def test_the_demos_second_face_finds_moving_digits_and_takes_a_picture_of_it(
+    tmp_path: Path,
+) -> None:
+    snapshot = tmp_path / "found.jpg"
+    done = edge("demo", "--detect", "--seconds", "8", "--snapshot", snapshot)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(re.search(r"  \d at \d+,\d+", line) for line in lines), done.stdout
+    summary = re.search(
+        r"([\d,]+) frames, found ([\d.]+)% of [\d,]+ digits, ([\d.]+)% of those told are right",
+        done.stdout,
+    )
+    assert summary is not None, done.stdout
+    assert int(summary[1].replace(",", "")) > 20
+    assert float(summary[2]) > 50
+    assert float(summary[3]) > 50
+    assert lines[-1] == f"{snapshot}: a frame and what was found in it"
+    picture = cv2.imread(str(snapshot))
+    assert picture is not None
+    assert picture.shape[1] == 320
+    assert picture.shape[0] > 240  # the text below it
+
+
+@pytest.mark.parametrize("name", ["found.png", "nowhere/found.jpg"])
+def test_a_picture_that_the_demo_cannot_write_is_told_before_it_begins(
+    name: str, tmp_path: Path
+) -> None:
+    done = edge("demo", "--detect", "--seconds", "3", "--snapshot", tmp_path / name)
+    assert done.returncode == 2
+    assert done.stderr.startswith("edge demo: --snapshot")
+    assert done.stdout == ""
+
+
 def test_the_wheel_carries_the_demo(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    done = subprocess.run(
-        [sys.executable, "-m", "edge", "demo", "--seconds", "2"],
-        cwd=tmp_path / "site",
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "accuracy" in done.stdout
-    shown = subprocess.run(
+    for face, shown in (([], "accuracy"), (["--detect"], "digits,")):
+        done = subprocess.run(
+            [sys.executable, "-m", "edge", "demo", *face, "--seconds", "2"],
+            cwd=tmp_path / "site",
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+    imported = subprocess.run(
         [sys.executable, "-c", "import edge; print(edge.__file__)"],
         cwd=tmp_path / "site",
         env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
@@ -259,4 +294,4 @@ def test_the_wheel_carries_the_demo(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert str(tmp_path) in shown.stdout, "it was the wheel that ran"
+    assert str(tmp_path) in imported.stdout, "it was the wheel that ran"

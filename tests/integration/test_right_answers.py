@@ -1,6 +1,7 @@
 """The answers that nobody here made, through the commands and over a real broker."""
 
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from commands import edge
 from parties import Daemon, Listener, Mosquitto
+from topics import Topics
+
+from edge.asyncapi import document
 
 ENGINES = [
     "litert",
@@ -99,6 +103,83 @@ def test_run_gives_every_right_answer_over_mqtt(
         for result, case in zip(results, of_model, strict=True):
             assert result["file"].endswith(case["image"])
             check(result["predictions"], case, expected["score_tolerance"])
+
+
+def check_places(predictions: list[dict[str, Any]], case: dict[str, Any]) -> None:
+    """Compare what was found with the right cells of a grid of 12 x 12: all of one object."""
+    cells = case["cells"]
+    assert sum(each["cells"] for each in predictions) == len(cells), case
+    for each in predictions:
+        rows, columns = zip(*cells, strict=True)
+        assert min(rows) / 12 <= each["y"] <= (max(rows) + 1) / 12, case
+        assert min(columns) / 12 <= each["x"] <= (max(columns) + 1) / 12, case
+        assert each["score"] >= case["threshold"]
+        assert each["label"] == "face"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_infer_finds_every_object_where_it_is(
+    engine: str, expected: dict[str, Any], testdata: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("face\n", encoding="utf-8")
+    for case in expected["centroids"]:
+        done = edge(
+            "infer",
+            testdata / "models" / case["model"],
+            testdata / "images" / case["image"],
+            *("--labels", tmp_path / "labels.txt", "--decode", "centroids", "--json"),
+            *("--threshold", str(case["threshold"]), "--engine", engine),
+        )
+        assert done.returncode == 0, done.stderr
+        check_places(json.loads(done.stdout)["predictions"], case)
+
+
+def test_infer_prints_where_an_object_is_and_where_there_is_none(
+    expected: dict[str, Any], testdata: Path
+) -> None:
+    for case in expected["centroids"]:
+        model = testdata / "models" / case["model"]
+        image = testdata / "images" / case["image"]
+        done = edge("infer", model, image, "--decode", "centroids")
+        assert done.returncode == 0, done.stderr
+        if case["cells"]:
+            assert re.fullmatch(r" +0\.\d{4} +1  1  at \d+, \d+\n", done.stdout)
+        else:
+            assert done.stdout == "   no score reaches the threshold\n"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_run_finds_every_object_over_mqtt(
+    engine: str,
+    expected: dict[str, Any],
+    testdata: Path,
+    broker: Mosquitto,
+    listener: Listener,
+    start: Callable[..., Daemon],
+) -> None:
+    cases = expected["centroids"]
+    pipeline = {
+        "source": {
+            "type": "images",
+            "path": [str(testdata / "images" / case["image"]) for case in cases],
+        },
+        "model": {
+            "path": str(testdata / "models" / cases[0]["model"]),
+            "labels": ["face"],
+            "engine": engine,
+        },
+        "decode": {"type": "centroids", "threshold": cases[0]["threshold"]},
+        "deadline_ms": 60_000,
+    }
+    config = {"device": "right", "mqtt": {"broker": broker.url}, "pipelines": {"faces": pipeline}}
+    daemon = start(json.dumps(config))
+    assert daemon.wait() == 0, daemon.log
+    topics = Topics(document())
+    results = listener.wait_for_many("faces/predictions", len(cases))
+    for result, case in zip(results, cases, strict=True):
+        assert result["file"].endswith(case["image"])
+        check_places(result["predictions"], case)
+        assert topics.errors("edge/right/faces/predictions", result) == []
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -190,7 +190,7 @@ def saying(raw: bytes) -> Answer:
 class LyingServer:
     """Serves on a free port of this machine; each path has its answers, the last one for good."""
 
-    def __init__(self, tls: Files | None = None) -> None:
+    def __init__(self, tls: Files | None = None, *, port: int = 0) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[Asked] = []
         self._tls = None
@@ -199,7 +199,7 @@ class LyingServer:
             self._tls.load_cert_chain(tls.certificate, tls.key)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="lying-server")
         self._thread.start()

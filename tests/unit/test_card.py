@@ -106,6 +106,20 @@ def test_what_is_wrong_with_a_card_is_said_with_its_place(
         parse(card(**changes))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(card(files={"a.tflite": MODEL, "\x1b[31mred": MODEL})).encode(),
+        b'"\\e[31mred": 1\n"\\e[31mred": 2\n',
+        b'a: "\\e[31m\n',
+    ],
+)
+def test_what_is_said_of_a_card_is_safe_on_a_terminal(content: bytes) -> None:
+    with pytest.raises(CardError) as raised:
+        parse_card(content)
+    assert all(line.isprintable() for line in str(raised.value).splitlines())
+
+
 def test_all_that_is_wrong_is_said_at_once_and_what_is_missing() -> None:
     with pytest.raises(CardError) as raised:
         parse({"name": "x", "files": {"a.tflite": MODEL}})

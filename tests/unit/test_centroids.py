@@ -237,6 +237,24 @@ def test_a_model_that_is_given_no_pictures_tells_no_places(testdata: Path) -> No
         prepare(a_pipeline(testdata / "models" / "ad01_int8.tflite"))
 
 
+# Two models, one frame.
+
+
+def test_two_models_agree_where_each_finds_what_the_other_does_nearby() -> None:
+    options = CentroidsOptions(type="centroids")
+
+    def found(*objects: tuple[str, float, float]) -> list[Prediction]:
+        return [{"label": label, "x": x, "y": y} for label, x, y in objects]
+
+    ours = found(("1", 0.2, 0.2), ("1", 0.8, 0.8), ("7", 0.5, 0.5))
+    assert options.agrees(ours, found(("7", 0.45, 0.55), ("1", 0.75, 0.8), ("1", 0.2, 0.2)))
+    assert not options.agrees(ours, ours[:2])
+    assert not options.agrees(ours[:2], ours)
+    assert not options.agrees(ours, found(("7", 0.5, 0.5), ("1", 0.2, 0.2), ("1", 0.2, 0.2)))
+    assert not options.agrees(ours, found(("4", 0.5, 0.5), ("1", 0.2, 0.2), ("1", 0.8, 0.8)))
+    assert options.agrees([], [])
+
+
 # In the frame, through a real model.
 
 

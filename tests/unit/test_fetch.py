@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,31 @@ def test_what_a_call_left_the_next_one_goes_on_with(server: LyingServer, tmp_pat
     assert get(url, tmp_path / "m") == len(CONTENT) - 100_000
     assert (tmp_path / "m").read_bytes() == CONTENT
     assert left(tmp_path) == ["m"]
+
+
+def test_a_server_that_is_away_for_a_moment_in_between_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = [LyingServer()]
+    url = servers[0].at("/m", breaking_off(CONTENT, 100_000))
+    pauses = 0
+
+    def pause(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 1:  # after it broke off
+            servers[-1].__exit__()
+        elif pauses == 2:  # after nobody was there
+            servers.append(LyingServer(port=servers[0].port))
+            servers[-1].at("/m", honest(CONTENT))
+
+    monkeypatch.setattr(time, "sleep", pause)
+    try:
+        assert get(url, tmp_path / "m") == len(CONTENT)
+    finally:
+        servers[-1].__exit__()
+    assert pauses == 2
+    assert (tmp_path / "m").read_bytes() == CONTENT
 
 
 def test_a_server_that_cannot_send_a_part_sends_all_of_it(

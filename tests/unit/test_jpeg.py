@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.sources import jpeg
-from edge.sources.images import read_smaller, whole
+from edge.sources.base import whole
+from edge.sources.images import read_frame, read_smaller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_file_is_read_smaller_where_that_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     encoded(".jpg").tofile(path)
     small, size = read_smaller(path, lambda *_: 4)
-    full, _ = read_smaller(path, whole)
+    full = read_frame(path, whole)
     assert isinstance(small, np.ndarray)
     assert isinstance(full, np.ndarray)
     assert (small.shape, full.shape) == ((50, 80, 3), (200, 320, 3))

@@ -110,5 +110,24 @@ def test_the_predictions_are_written_on_it() -> None:
     assert with_two.shape[0] > with_one.shape[0]
 
 
+def found(label: str, x: float, y: float) -> dict[str, Any]:
+    return {"label": label, "score": 0.5, "x": x, "y": y}
+
+
+def test_a_ring_and_the_label_stand_where_something_was_found() -> None:
+    grey = np.full((480, 640, 3), 128, np.uint8)
+    objects = [found("7", 0.25, 0.5), found("cat", 0.99, 0.02)]
+    shown = decoded(draw(grey, done(1)._replace(predictions=objects), max_bytes=100_000))
+    changed = np.abs(shown[:480].astype(int) - 128).max(axis=2) > 60
+    around = changed[240 - 30 : 240 + 30, 160 - 30 : 160 + 30]
+    assert around.any()
+    assert not changed[236:244, 156:164].any(), "what was found is not written over"
+    assert changed[230:250, 178:260].any(), "its label is beside it"
+    assert changed[:40, 500:].any(), "that of one at the edge is in the picture, too"
+    assert not changed[60:200].any()
+    assert not changed[280:].any()
+    assert (grey == 128).all(), "the frame itself is left as it was"
+
+
 def test_a_bound_that_nothing_fits_into_gives_nothing() -> None:
     assert draw(picture(100, 100), done(), max_bytes=10) == b""

@@ -47,9 +47,11 @@ def inverted() -> Prepared:
 class Party:
     """A shadow, and what it tells."""
 
-    def __init__(self, way: Prepared | None = None, share: float = 1.0) -> None:
+    def __init__(
+        self, way: Prepared | None = None, share: float = 1.0, *, live: bool = True
+    ) -> None:
         self.told: list[Any] = []
-        self.shadow = Shadow(self.told.append, Recorder())
+        self.shadow = Shadow(self.told.append, Recorder(), live=live)
         if way is not None:
             self.shadow.begin(way, share)
 
@@ -102,13 +104,12 @@ def test_the_same_input_is_not_made_twice(digits: Prepared, inverted: Prepared) 
     assert told.inference_ns > 0
 
 
-def test_for_another_input_the_frame_is_kept_as_it_was(
-    digits: Prepared, inverted: Prepared
-) -> None:
-    party = Party(inverted)
+def test_for_another_input_a_pulled_frame_is_copied(digits: Prepared, inverted: Prepared) -> None:
+    party = Party(inverted, live=False)
     frame = np.full((8, 8, 3), 200, np.uint8)
     slot = party.captured(digits, frame=frame)
     frame[:] = 0  # the source writes the next one there
+    party.shadow.retrievals[0] += 1
     assert isinstance(slot.pixels, np.ndarray)
     assert (slot.pixels == 200).all()
     kept = slot.pixels
@@ -121,10 +122,27 @@ def test_for_another_input_the_frame_is_kept_as_it_was(
     assert slot.pixels is None
 
 
-def test_what_is_the_models_input_already_is_kept_as_well(
+def test_for_another_input_a_live_frame_is_taken_as_it_lies_unless_it_is_gone(
     digits: Prepared, inverted: Prepared
 ) -> None:
     party = Party(inverted)
+    frame = np.full((8, 8, 3), 200, np.uint8)
+    slot = party.captured(digits, frame=frame)
+    assert slot.pixels is frame
+    party.run(slot, [])
+    assert len(party.told) == 1
+    party.shadow.retrievals[1] += 1  # another source's
+    party.run(slot, [])
+    assert len(party.told) == 2
+    party.shadow.retrievals[0] += 1
+    party.run(slot, [])
+    assert (len(party.told), party.shadow.skipped) == (2, 1)
+
+
+def test_what_is_the_models_input_already_is_kept_as_well(
+    digits: Prepared, inverted: Prepared
+) -> None:
+    party = Party(inverted, live=False)
     array = np.full(digits.engine.inputs[0].shape, 7, np.int8)
     slot = party.captured(digits, frame=ModelInput(array))
     array[:] = 0
@@ -138,7 +156,7 @@ def test_what_is_the_models_input_already_is_kept_as_well(
 
 
 def test_whatever_it_raises_is_told_and_no_more(digits: Prepared) -> None:
-    def fail(_outputs: Any, _geometry: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise ZeroDivisionError("as a decoder may")
 
     party = Party(dataclasses.replace(digits, decode=fail))
@@ -209,10 +227,24 @@ def test_a_result_leaves_before_the_shadow_answers(digits: Prepared) -> None:
 
 
 def test_between_the_frames_of_a_live_source_only_what_fits_is_run(digits: Prepared) -> None:
-    run = Timed(digits, shadow_ms=30, fps=50, loop=True, frames=20)
+    run = Timed(digits, shadow_ms=30, fps=50, loop=True, frames=15)
     assert run.ran == []
-    assert run.loop.inference.shadow.skipped == len(run.done) == 20
-    assert run.loop.beat().unshadowed == 20
+    assert run.loop.inference.shadow.skipped == len(run.done) == 15
+    assert run.loop.beat().unshadowed == 15
+
+
+def test_one_that_never_has_time_is_tried_now_and_then_and_ever_more_rarely(
+    digits: Prepared,
+) -> None:
+    party = Party(dataclasses.replace(digits, warm_ns=10 * MS))
+    tried = []
+    for number in range(16 + 32 + 64 + 3):
+        if party.shadow.has_time(0, 5 * MS):
+            tried.append(number)
+            party.shadow._in_a_row = 0  # it was run, and took as long as was known
+        else:
+            party.shadow.skip()
+    assert tried == [16, 16 + 32 + 1, 16 + 32 + 64 + 2]
 
 
 def test_where_nobody_knows_the_next_frame_the_deadline_decides(digits: Prepared) -> None:

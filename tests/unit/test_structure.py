@@ -47,11 +47,12 @@ def test_the_help_is_there_at_once_because_commands_import_late() -> None:
 def test_the_supervisor_loads_no_numpy_no_opencv_and_no_engine() -> None:
     loaded = modules_after("import edge.supervisor.daemon, edge.config.load")
     assert not loaded & {"numpy", "cv2", "ai_edge_litert", "tflite_runtime", "tflite", "rich"}
+    assert not loaded & {"cryptography", "http"}  # it checks no signature and asks no server
 
 
 def test_the_worker_loads_no_paho_and_no_asyncio() -> None:
     loaded = modules_after("import edge.worker.main")
-    assert not loaded & {"paho", "asyncio", "rich", "iotcore"}
+    assert not loaded & {"paho", "asyncio", "rich", "iotcore", "cryptography"}
 
 
 def test_the_daemon_and_its_workers_never_load_the_lab_nor_the_doctor() -> None:

@@ -144,6 +144,34 @@ def test_what_another_version_left_half_fetched_is_no_hindrance(
     assert contents(tmp_path / "tiny") == contents(new)
 
 
+def test_what_a_kill_left_at_any_other_moment_is_no_hindrance_either(
+    server: LyingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = model_folder(tmp_path / "made")
+    place_of_work = tmp_path / ".tiny.fetching"
+    place_of_work.mkdir()
+    # Between the renaming of a whole file and the removal of what was noted of it.
+    (place_of_work / "labels.txt").write_bytes(b"yes\nno\n")
+    (place_of_work / ".labels.txt.part.json").write_text("{}")
+    (place_of_work / SIGNATURE).write_bytes(b"of another card")
+    get(serve(server, made), tmp_path / "tiny")
+    assert contents(tmp_path / "tiny") == contents(made)
+    # Between two renamings, where the file system cannot exchange names.
+    monkeypatch.setattr(place, "RENAME_EXCHANGE", 1 << 20)
+    model_folder(tmp_path / ".tiny.fetching.old")
+    get(serve(server, model_folder(made, version="2.0")), tmp_path / "tiny")
+    assert contents(tmp_path / "tiny") == contents(made)
+    assert hidden(tmp_path) == []
+
+
+def test_a_signature_that_nobody_checked_replaces_none(server: LyingServer, tmp_path: Path) -> None:
+    made = model_folder(tmp_path / "made", key=KEY)
+    get(serve(server, made), tmp_path / "tiny", signed=True)
+    (made / SIGNATURE).write_bytes(b"nonsense")
+    get(serve(server, made), tmp_path / "tiny")
+    assert get(as_url(tmp_path / "tiny" / CARD), tmp_path / "tiny", signed=True).verified
+
+
 def test_with_a_key_nothing_unsigned_or_changed_is_taken(
     server: LyingServer, tmp_path: Path
 ) -> None:

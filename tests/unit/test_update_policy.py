@@ -84,8 +84,8 @@ def test_who_is_given_up_early_could_not_have_been_promoted(
             min(max(seen.frames, canary.frames), seen.frames + more),
             min(max(seen.frames, canary.frames), seen.frames + more) - seen.frames + seen.agreed,
             seen.failed,
-            seen.inference_ms,
-            seen.serving_inference_ms,
+            inference_ms=seen.inference_ms,
+            serving_inference_ms=seen.serving_inference_ms,
         )
         assert shadow(canary, best, 0).what != "on"
 
@@ -165,8 +165,11 @@ def test_the_third_start_is_the_last() -> None:
 
 def test_ten_microseconds_are_no_reason() -> None:
     canary = Canary(frames=10, max_latency_ratio=1.5)
-    assert shadow(canary, Beside(10, 10, 0, 0.9, 0.3), 1).what == "on"
-    back = shadow(canary, Beside(10, 10, 0, 9.0, 3.0), 1)
+    assert (
+        shadow(canary, Beside(10, 10, 0, inference_ms=0.9, serving_inference_ms=0.3), 1).what
+        == "on"
+    )
+    back = shadow(canary, Beside(10, 10, 0, inference_ms=9, serving_inference_ms=3), 1)
     assert back.why == (
         "its forward pass takes 9 ms, 3.00 times as long as that of the model that serves "
         "(`max_latency_ratio: 1.5`)"

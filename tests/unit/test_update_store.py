@@ -54,7 +54,10 @@ def test_a_damaged_file_is_set_aside(environ: dict[str, str]) -> None:
     store.write({"cam": Update(written="0" * 64)})
     assert store.folder is not None
     (store.folder / "state.json").write_text("{")
+    (store.folder / "tmpabc").write_text("half a state")
+    assert Store("dev", environ, aside=False).trouble.endswith("state.json: is damaged")
     again = Store("dev", environ)
+    assert not (store.folder / "tmpabc").exists()
     assert again.updates == {}
     assert again.trouble.endswith("state.json: was damaged, and is now state.json.set-aside")
     assert Store("dev", environ).trouble == ""
@@ -105,9 +108,8 @@ def test_only_what_is_remembered_stays(environ: dict[str, str], tmp_path: Path) 
     for name in (".cam.fetching", ".door.fetching", "door"):
         store.incoming(name).mkdir()
     assert store.folder is not None
-    (store.folder / "tmpabc").write_text("half a state")
     # While one is fetched, a model that no record names may be that one.
-    assert {path.name for path in store.sweep()} == {".cam.fetching", "tmpabc"}
+    assert {path.name for path in store.sweep()} == {".cam.fetching"}
     assert store.damage(other) == ""
     assert [store.damage(each) for each in (good, former, candidate)] == ["", "", ""]
     assert sorted(path.name for path in (store.folder / "incoming").iterdir()) == [
@@ -117,6 +119,20 @@ def test_only_what_is_remembered_stays(environ: dict[str, str], tmp_path: Path) 
     store.write({"cam": update, "door": door.ended("refused", "why", "now")})
     assert {path.name for path in store.sweep()} == {other.digest, ".door.fetching", "door"}
     assert store.sweep() == []
+
+
+def test_a_device_that_is_renamed_keeps_its_models(environ: dict[str, str], tmp_path: Path) -> None:
+    store = Store("dev", environ)
+    assert store.rename("porch") == ""
+    release = release_of(tmp_path / "digits")
+    store.adopt(tmp_path / "digits", release.digest)
+    store.write({"cam": Update(written="0" * 64, good=release)})
+    assert store.rename("shed") == ""
+    assert store.damage(release) == ""
+    assert Store("shed", environ).updates == store.updates
+    Store("dev", environ).write({})
+    assert "after a restart its models are those of the YAML" in store.rename("dev")
+    assert store.damage(release) == ""
 
 
 STEPS = ("begun", "verified", "tried", "promoted", "good", "refused", "rolled_back", "gone_back")

@@ -25,6 +25,8 @@ class Beside:
     """Of these."""
     failed: int = 0
     """Frames that the one in the shadow could not answer."""
+    failure: str = ""
+    """Why, of the newest such frame."""
     inference_ms: float | None = None
     """Median of the one in the shadow; None where it is not known."""
     serving_inference_ms: float | None = None
@@ -91,7 +93,8 @@ def of_shadow(limits: Canary, seen: Beside, *, seconds: float, deadline_ms: floa
     if why := _disagrees(limits, seen):
         return Verdict("back", why, seen.evidence)
     if seen.failed > limits.max_errors:
-        why = f"it could not answer {seen.failed} frames (`max_errors: {limits.max_errors}`)"
+        limit = f"`max_errors: {limits.max_errors}`"
+        why = f"it could not answer {seen.failed} frames ({limit}): {seen.failure}"
         return Verdict("back", why, seen.evidence)
     if seen.frames >= limits.frames:
         ratio, matters = seen.latency_ratio, seen.slower_by_ms() > MATTERS * deadline_ms
@@ -139,7 +142,8 @@ def of_probation(
     if why := _disagrees(limits, beside):
         return Verdict("back", why, evidence)
     if seconds >= limits.probation_s and now.frames >= limits.frames:
-        why = f"{seconds:.3g} s and {now.frames} frames on probation without a complaint"
+        late = f"{now.missed} of the last {now.frames} frames missed the deadline"
+        why = f"{seconds:.3g} s on probation, and {late}"
         return Verdict("on", why, evidence)
     return Verdict("wait", evidence=evidence)
 

@@ -64,6 +64,7 @@ def _seen(figures: ShadowFigures) -> policy.Beside:
         frames=figures.frames - figures.failed,
         agreed=figures.agreed,
         failed=figures.failed,
+        failure=figures.failure or "",
         inference_ms=figures.inference_ms.p50,
         serving_inference_ms=figures.serving_inference_ms.p50,
     )

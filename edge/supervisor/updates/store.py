@@ -35,7 +35,10 @@ class Store:
     def __init__(
         self, device: str, environ: Mapping[str, str] = os.environ, *, aside: bool = True
     ) -> None:
-        """Read what is remembered, where there is anything; a damaged file is set aside."""
+        """Read what is remembered, where there is anything.
+
+        A damaged file is set aside, and what dead writers left is removed, unless told otherwise.
+        """
         self._aside = aside
         self._tidying = threading.Lock()
         state = state_directory(environ)
@@ -45,6 +48,11 @@ class Store:
         self.updates: dict[str, Update] = {}
         if self.folder is not None:
             self._read(self.folder / "state.json")
+        if self.folder is not None and aside:
+            for each in _entries(self.folder):
+                if each.name.startswith("tmp"):  # half a state, of a write that was cut off
+                    with suppress(OSError):
+                        each.unlink()
 
     def _read(self, path: Path) -> None:
         try:
@@ -157,7 +165,7 @@ class Store:
             for each in _entries(folder / "incoming")
             if each.name.removeprefix(".").removesuffix(".fetching") not in fetching
         ]
-        return found + [each for each in _entries(folder) if each.name.startswith("tmp")]
+        return found
 
     def _own(self) -> Path:
         if self.folder is None:
