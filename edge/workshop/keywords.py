@@ -40,7 +40,7 @@ BATCH, PEAK_LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 64, 3e-3, 1e-3, 0.05
 STEP = 26 / 256  # of the input, as TensorFlow Lite Micro's micro_speech example has it
 ENDS = (0.0, 255 * STEP)
 CALIBRATION = 500  # scenes, of the training
-THRESHOLD = 0.8
+THRESHOLD = 0.6
 FULL = Plan(keyword=280, other=14, invented=400, flite=30, held_out=50, scenes=2, epochs=24)
 SHORT = Plan(keyword=30, other=1, invented=20, flite=2, held_out=5, scenes=1, epochs=15)
 
