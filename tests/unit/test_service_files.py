@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.catalogue.secret_key import SecretKey
 from edge.cli import main
 from edge.service import carry
 from edge.service.place import Place
@@ -234,6 +235,24 @@ def test_a_credential_that_the_yaml_names_already_must_be_there(
     assert command(mqtt=mqtt) == 0
     assert any(line.startswith("LoadCredential=broker:") for line in drop_in(root))
     assert "${CREDENTIALS_DIRECTORY}/broker" in (root / "etc/edge-runtime/device.yaml").read_text()
+
+
+def test_keys_that_sign_models_and_certificates_go_to_where_the_service_may_read_them(
+    install: Callable[..., Plan], root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry, "HIDDEN", (str(home),))
+    key = SecretKey.new().public
+    (home / "keys").mkdir()
+    (home / "keys/release.pub").write_text(key.file)
+    (home / "keys/release.pub").chmod(0o600)
+    (home / "ca.pem").write_text("a certificate")
+    trust = f"keys: [keys/release.pub, {key.text}], ca_file: ca.pem, fetch_from: ['https://a.b/c/']"
+    install(more=f"updates: {{{trust}}}\n")
+    copy = root / "etc/edge-runtime/release.pub"
+    assert (copy.read_text(), copy.stat().st_mode & 0o777) == (key.file, 0o644)
+    assert (root / "etc/edge-runtime/ca.pem").read_text() == "a certificate"
+    text = (root / "etc/edge-runtime/device.yaml").read_text()
+    assert f"keys: [/etc/edge-runtime/release.pub, {key.text}], ca_file: ca.pem, " in text
 
 
 def test_what_the_service_cannot_see_is_told_with_its_line(
