@@ -191,7 +191,7 @@ class Daemon:
             limit = max(limit - before.keeper.answered, 0)
         pipeline = SupervisedPipeline(
             name,
-            self.steering.applied(name, written),
+            self.steering.applied(name, written.as_run),
             self._outlet,
             sequence=self._sequences[name],
             max_frames=limit,
@@ -387,7 +387,7 @@ class Daemon:
         written = self._device.pipelines.get(pipeline.name)
         return (
             written is not None
-            and self.steering.applied(pipeline.name, written) == pipeline.configured
+            and self.steering.applied(pipeline.name, written.as_run) == pipeline.configured
             and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
             and pipeline.state != "failed"
             and pipeline.keeper.broker == self._brokers.told(self._device, pipeline.name)

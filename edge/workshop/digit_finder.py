@@ -73,7 +73,7 @@ class Extent:
     epochs: int
 
 
-FULL = Extent(training=8_000, validation=500, held_out=1_000, epochs=12)
+FULL = Extent(training=16_000, validation=500, held_out=1_000, epochs=14)
 SHORT = Extent(training=64, validation=20, held_out=20, epochs=1)
 
 

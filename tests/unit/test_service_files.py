@@ -223,6 +223,22 @@ def test_a_secret_becomes_a_credential_that_only_root_can_read(
     assert f"LoadCredential=mqtt-password:{granted}" in drop_in(root)
 
 
+def test_the_keys_that_sign_models_are_public_and_lie_beside_the_yaml(
+    install: Callable[..., Plan], root: Path, home: Path
+) -> None:
+    key = SecretKey.new().public
+    (home / "factory.pub").write_text(key.file)
+    (home / "ca.crt").write_text("a certificate")
+    trust = f"{{keys: [{key.text}, factory.pub], fetch_from: ['https://h/'], ca_file: ca.crt}}"
+    install(more=f"updates: {trust}\n")
+    folder = root / "etc/edge-runtime"
+    assert (folder / "factory.pub").read_text() == key.file
+    assert (folder / "ca.crt").read_text() == "a certificate"
+    text = (folder / "device.yaml").read_text()
+    assert f"keys: [{key.text}, factory.pub]" in text
+    assert not (folder / "device.credentials").exists()
+
+
 def test_a_credential_that_the_yaml_names_already_must_be_there(
     command: Callable[..., int], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,24 +251,6 @@ def test_a_credential_that_the_yaml_names_already_must_be_there(
     assert command(mqtt=mqtt) == 0
     assert any(line.startswith("LoadCredential=broker:") for line in drop_in(root))
     assert "${CREDENTIALS_DIRECTORY}/broker" in (root / "etc/edge-runtime/device.yaml").read_text()
-
-
-def test_keys_that_sign_models_and_certificates_go_to_where_the_service_may_read_them(
-    install: Callable[..., Plan], root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carry, "HIDDEN", (str(home),))
-    key = SecretKey.new().public
-    (home / "keys").mkdir()
-    (home / "keys/release.pub").write_text(key.file)
-    (home / "keys/release.pub").chmod(0o600)
-    (home / "ca.pem").write_text("a certificate")
-    trust = f"keys: [keys/release.pub, {key.text}], ca_file: ca.pem, fetch_from: ['https://a.b/c/']"
-    install(more=f"updates: {{{trust}}}\n")
-    copy = root / "etc/edge-runtime/release.pub"
-    assert (copy.read_text(), copy.stat().st_mode & 0o777) == (key.file, 0o644)
-    assert (root / "etc/edge-runtime/ca.pem").read_text() == "a certificate"
-    text = (root / "etc/edge-runtime/device.yaml").read_text()
-    assert f"keys: [/etc/edge-runtime/release.pub, {key.text}], ca_file: ca.pem, " in text
 
 
 def test_what_the_service_cannot_see_is_told_with_its_line(

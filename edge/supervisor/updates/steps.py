@@ -97,6 +97,8 @@ class Steps:
                 await step(update.canary)
             except GivenUpError as error:
                 await self._give_up(str(error), error.evidence)
+            except EdgeError as error:
+                await self._give_up(str(error), {"error": type(error).__name__})
 
     async def _give_up(self, why: str, evidence: dict[str, Any]) -> None:
         update = self._update
