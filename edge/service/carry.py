@@ -109,7 +109,7 @@ def _paths(document: Document) -> Iterator[tuple[Spot, str]]:
 
 
 def _is_path_by_its_look(spot: Spot, value: str) -> bool:
-    """Whether a text is a path that is not typed as one: it may be a URL, or a library's name."""
+    """Whether a text is a path that is not typed as one: it may be a URL, or the thing itself."""
     if spot[-2:] == ("accelerator", "library"):
         return "/" in value
     if spot[:2] == ("updates", "keys"):

@@ -67,7 +67,6 @@ class Daemon:
         self._boot = new_boot()
         self._pipelines: dict[str, SupervisedPipeline] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._status = StatusLine(self._pipelines)
         self._all_ended = False
         self._failed = False
         self._reloading: asyncio.Task[str] | None = None
@@ -78,6 +77,7 @@ class Daemon:
         self._archive = Archive(self._device.recorder)
         self.steering = Steering(self._device.device)
         self.updates = Updates(self._device.device, self)
+        self._status = StatusLine(self._pipelines, self.updates.info)
         self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
         self._health = HealthWatch(self, self._archive.sensors)
         self._home = HomeAssistant(self._pipelines, self._health)

@@ -148,7 +148,10 @@ class Steps:
         self._tell("update_fetching", f"{update.card} is fetched", url=update.card)
         try:
             folder = await asyncio.to_thread(store.incoming, self.name)
-            found = await self._unless_abandoned(take(update.card, folder, device.updates))
+            resumed = update.starts > 0
+            found = await self._unless_abandoned(
+                take(update.card, folder, device.updates, patiently=resumed)
+            )
             if update.good is not None and found.digest == update.good.digest:
                 self._book.keep(self.name, update, found.title)
                 return
