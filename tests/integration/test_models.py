@@ -278,8 +278,8 @@ def test_a_digest_that_the_user_gives_must_be_that_of_the_card(edge: Run, tmp_pa
     [
         (("list", "nowhere.yaml"), "nowhere.yaml: there is no such file", 1),
         (("list", "http://example.com/catalogue.yaml"), "plain http", 1),
-        (("show", "nothing"), "lists no model 'nothing'; it has: digits", 1),
-        (("pull", "nothing"), "lists no model 'nothing'; it has: digits", 1),
+        (("show", "nothing"), "lists no model 'nothing'; it has: digit-finder, digits", 1),
+        (("pull", "nothing"), "lists no model 'nothing'; it has: digit-finder, digits", 1),
         (("pull", "ftp://x/card.yaml"), "must begin with https://", 1),
         (("verify", "nothing"), "there is no such model in models/", 2),
         (("verify", "digits", "--key", "RWnothing"), "RWnothing: cannot be read", 1),
