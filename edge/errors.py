@@ -47,7 +47,7 @@ class FetchError(EdgeError):
 
 
 class UnreachableError(FetchError):
-    """No server answers at all: it is off, or its name is not known."""
+    """No server answers by now: it is off, or its name is not known, or our clock is not set."""
 
 
 class BrokenOffError(FetchError):

@@ -29,6 +29,9 @@ RIGHT_SKIPS = {
     "no C compiler for the emulated camera: sudo apt install gcc libc6-dev": not shutil.which("cc"),
     "no C compiler for the trial delegate: sudo apt install gcc libc6-dev": not shutil.which("cc"),
     "no C compiler for deaths at a write: sudo apt install gcc libc6-dev": not shutil.which("cc"),
+    "no speech synthesisers: sudo apt install espeak-ng flite": not (
+        shutil.which("espeak-ng") and shutil.which("flite")
+    ),
     "no libusb for the Edge TPU's runtime: sudo apt install libusb-1.0-0": (
         ctypes.util.find_library("usb-1.0") is None
     ),

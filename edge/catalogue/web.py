@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import stat
+import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,6 +29,7 @@ CHUNK_BYTES = 64 << 10
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 WORTH_A_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL's x509_vfy.h
 
 
 class Body:
@@ -221,6 +223,10 @@ def _in_plain_words(
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
+            if cause.verify_code == NOT_YET_VALID:
+                today = time.strftime("%Y-%m-%d", time.gmtime())
+                said = f"its certificate is not valid yet, by our clock ({today}): is that set?"
+                raise UnreachableError(f"{url}: {said}") from error
             said = f"its certificate is not trusted: {cause.verify_message}"
             raise FetchError(f"{url}: {said}") from error
         if isinstance(cause, socket.gaierror):

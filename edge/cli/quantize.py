@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.cli.made_model import finish
+from edge.cli.made_model import finish, gain_line
 from edge.cli.progress import steps
 from edge.cli.workshop_options import (
     CALIBRATION_SAMPLES,
@@ -143,6 +143,7 @@ def show(card: dict[str, Any], out: Path, name: str) -> None:
     if "accuracy" in card:
         shares = [_score(card["accuracy"][which]) for which in ("float", "quantized")]
         print(f"accuracy:       {shares[0]} -> {shares[1]}, held out")
+        print(f"change:         {gain_line(card['accuracy']['change'])}")
     if "agreement" in card:
         print(f"agreement:      {_score(card['agreement']['top_1_same_as_float'])} same top-1")
     for error in card["output_error"]:

@@ -183,7 +183,7 @@ def command_of(args: argparse.Namespace) -> str:
             if action.type is _numbers and isinstance(value, list)
             else value
         )
-        shown = [str(each.name if isinstance(each, Path) else each) for each in _listed(told)]
+        shown = [_word(each) for each in _listed(told)]
         flags = action.option_strings[-1:]
         words += [*flags, *([] if value is True else shown)]
     return shlex.join(words)
@@ -191,6 +191,12 @@ def command_of(args: argparse.Namespace) -> str:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def pipeline_of(form: "Input", *, classifies: bool) -> dict[str, Any]:

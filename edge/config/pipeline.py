@@ -138,6 +138,11 @@ class Pipeline(Options):
         return self.model.accelerator is not None
 
     @property
+    def as_run(self) -> Self:
+        """The same to who runs it: how an update is tried is no business of a worker's."""
+        return self.model_copy(update={"canary": Canary()})
+
+    @property
     def all_sources(self) -> dict[str, SourceOptions]:
         """The sources by name, in order; a single `source` goes by its type."""
         if self.source is not None:

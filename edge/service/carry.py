@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from edge.config.device import Device
 from edge.config.load import leaves
 from edge.config.problems import Problem, in_lines
+from edge.config.updates import KEY_TEXT
 from edge.config.yaml_file import parse_yaml
 from edge.errors import ConfigError
 from edge.service.place import CONFIGURATIONS
@@ -42,7 +43,7 @@ class Carried:
     models: dict[str, Path] = field(default_factory=dict)
     """Where a file goes, and where it is now: models, labels, and what belongs to them."""
     public: dict[str, Path] = field(default_factory=dict)
-    """The same, for certificates."""
+    """The same, for certificates and public keys."""
     secrets: dict[str, Path] = field(default_factory=dict)
     """The same, for what root alone may read."""
     credentials: list[str] = field(default_factory=list)
@@ -108,9 +109,11 @@ def _paths(document: Document) -> Iterator[tuple[Spot, str]]:
 
 
 def _is_path_by_its_look(spot: Spot, value: str) -> bool:
-    """Whether a text is a path that is not typed as one: it may be a URL, or a library's name."""
+    """Whether a text is a path that is not typed as one: it may be a URL, or the thing itself."""
     if spot[-2:] == ("accelerator", "library"):
         return "/" in value
+    if spot[:2] == ("updates", "keys"):
+        return not KEY_TEXT.fullmatch(value)
     film = spot[:1] == ("pipelines",) and spot[-1] == "path" and "://" not in value
     return film or spot[-2:] == ("model", "golden")
 
@@ -120,7 +123,7 @@ def _kind(spot: Spot, document: Document) -> Kind:
         return "secret"
     if spot[-1] == "certificate_file" and document.at((*spot[:-1], "key_file")) is None:
         return "secret"  # the key stands in it
-    if spot[0] == "mqtt":
+    if spot[0] in {"mqtt", "updates"}:
         return "public"
     if spot[0] == "sinks":
         return "output"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge.scenery.scenes import Scene
 
-SCENE_S = 6.0  # then comes another scene
+SCENE_S = 3.0  # then comes another scene
 UNPACED_FPS = 30.0  # how far the digits move from frame to frame where there is no rate
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge.mqtt.access import Access
 
 HOST = "127.0.0.1"
+LARGEST_PAYLOAD = 5 << 20  # bytes; its own default, 20 KiB, ends a client that sends a picture
 
 
 class EmbeddedBroker:
@@ -35,7 +36,7 @@ class EmbeddedBroker:
                 "another broker under `mqtt.broker`"
             ) from error
         self.port = port or _free_port()
-        self._broker = Broker(port=self.port, listen=HOST)
+        self._broker = Broker(port=self.port, listen=HOST, max_payload_size=LARGEST_PAYLOAD)
 
     @property
     def url(self) -> str:

@@ -67,7 +67,6 @@ class Daemon:
         self._boot = new_boot()
         self._pipelines: dict[str, SupervisedPipeline] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._status = StatusLine(self._pipelines)
         self._all_ended = False
         self._failed = False
         self._reloading: asyncio.Task[str] | None = None
@@ -78,6 +77,7 @@ class Daemon:
         self._archive = Archive(self._device.recorder)
         self.steering = Steering(self._device.device)
         self.updates = Updates(self._device.device, self)
+        self._status = StatusLine(self._pipelines, self.updates.info)
         self._commands = Commands(self._pipelines, Obey(self._pipelines, self))
         self._health = HealthWatch(self, self._archive.sensors)
         self._home = HomeAssistant(self._pipelines, self._health)
@@ -191,7 +191,7 @@ class Daemon:
             limit = max(limit - before.keeper.answered, 0)
         pipeline = SupervisedPipeline(
             name,
-            self.steering.applied(name, written),
+            self.steering.applied(name, written.as_run),
             self._outlet,
             sequence=self._sequences[name],
             max_frames=limit,
@@ -387,7 +387,7 @@ class Daemon:
         written = self._device.pipelines.get(pipeline.name)
         return (
             written is not None
-            and self.steering.applied(pipeline.name, written) == pipeline.configured
+            and self.steering.applied(pipeline.name, written.as_run) == pipeline.configured
             and self.steering.of(pipeline.name).paused == (pipeline.state == "paused")
             and pipeline.state != "failed"
             and pipeline.keeper.broker == self._brokers.told(self._device, pipeline.name)

@@ -137,7 +137,7 @@ class Obey:
             self._see_that_it_may_be(key, value, pipeline)
         before: dict[Any, float] = {} if request.reset else pipeline.overrides
         values = {**before, **asked}
-        wanted = with_values(written, values)
+        wanted = with_values(written.as_run, values)
         for _, problem in ladder_problems(wanted):
             raise RequestError(f"the ladder {problem}")
         if wanted == pipeline.configured:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GOLDEN = (5**0.5 - 1) / 2
 TO_SPARE = 1.25  # times the longest of its last passes
+FIRST_TRY = 16
 LONGEST_FAILURE = 500  # characters
 INPUT = ("resize", "interpolation", "colour", "mean", "std")
 
@@ -51,6 +52,7 @@ class Shadow:
         self.retrievals: Counter[int] = Counter()
         """How many frames each source has retrieved, by its number: its memory has that one."""
         self._share = 0.0
+        self._in_a_row, self._try_after = 0, FIRST_TRY
         self._costs = Costs()
         self._compared: tuple[tuple[int, int, bool], bool] | None = None
 
@@ -66,6 +68,7 @@ class Shadow:
             )
         self.end()
         self._share, self.skipped, self._compared = share, 0, None
+        self._in_a_row, self._try_after = 0, FIRST_TRY
         self._costs = Costs()
         self._costs.take(1, way.warm_ns)
         self._tensor = way.preprocess.buffer()
@@ -98,8 +101,18 @@ class Shadow:
                 slot.pixels, slot.retrieval = _copied(frame, slot.pixels), -1
 
     def has_time(self, now_ns: int, until_ns: int) -> bool:
-        """Whether a pass that begins now will have ended by then."""
-        return now_ns + TO_SPARE * self._costs.most(1) < until_ns
+        """Whether a pass that begins now will have ended by then, as far as is known.
+
+        Passes that were timed on a busy core may have taken far longer than they need. So it is
+        tried all the same after `FIRST_TRY` frames in a row without time, then after twice as many.
+        """
+        if now_ns + TO_SPARE * self._costs.most(1) < until_ns:
+            self._try_after = FIRST_TRY
+            return True
+        if self._in_a_row < self._try_after:
+            return False
+        self._try_after *= 2
+        return True
 
     @property
     def least_ns(self) -> int:
@@ -109,6 +122,7 @@ class Shadow:
     def skip(self) -> None:
         """Count a chosen frame for which there is no time; let one slow pass be forgotten by it."""
         self.skipped += 1
+        self._in_a_row += 1
         self._costs.take(1, self._costs.least(1))
 
     def run(self, way: Prepared, slot: Slot, predictions: list[Prediction]) -> None:
@@ -116,6 +130,7 @@ class Shadow:
 
         `way` is the model in shadow for which it was chosen.
         """
+        self._in_a_row = 0
         began_ns = time.monotonic_ns()
         self._recorder.shadowing(slot, began_ns)
         agreed, failure, inference_ns = None, "", 0
@@ -175,4 +190,5 @@ def _copied(
     if isinstance(memory, np.ndarray) and memory.shape == frame.shape:
         np.copyto(memory, frame)
         return memory
-    return frame.copy()
+    copy: NDArray[Any] = frame.copy()
+    return copy

@@ -130,9 +130,9 @@ def spanning(samples: NDArray[np.float32], ends: tuple[float, float]) -> NDArray
     activation's range, and enough to make the input's scale that of a pixel.
     """
     low, high = ends
-    if samples.min() <= low and samples.max() >= high:
+    if np.min(samples) <= low and np.max(samples) >= high:
         return samples
-    spanned = samples.copy()
+    spanned = np.array(samples, np.float32)
     spanned[0].flat[0], spanned[-1].flat[-1] = low, high
     return spanned
 

@@ -358,7 +358,7 @@ def _class_names(
     labels: Sequence[str],
     path: Path,
 ) -> list[str]:
-    count = max((int(y.max(initial=-1)) for y in truths), default=-1) + 1
+    count = max((int(np.max(y, initial=-1)) for y in truths), default=-1) + 1
     names = list(labels) or [str(name) for name in arrays.get("classes", ())]
     if names and len(names) < count:
         raise ConfigError(f"{path}: has class {count - 1}, and only {len(names)} names are given")

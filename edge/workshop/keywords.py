@@ -40,8 +40,8 @@ BATCH, PEAK_LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 64, 3e-3, 1e-3, 0.05
 STEP = 26 / 256  # of the input, as TensorFlow Lite Micro's micro_speech example has it
 ENDS = (0.0, 255 * STEP)
 CALIBRATION = 500  # scenes, of the training
-THRESHOLD = 0.8
-FULL = Plan(keyword=360, other=16, invented=600, flite=30, held_out=50, scenes=2, epochs=24)
+THRESHOLD = 0.6
+FULL = Plan(keyword=280, other=14, invented=400, flite=30, held_out=50, scenes=2, epochs=24)
 SHORT = Plan(keyword=30, other=1, invented=20, flite=2, held_out=5, scenes=1, epochs=15)
 
 
@@ -165,7 +165,10 @@ def varied(rng: np.random.Generator, features: NDArray[np.float32]) -> NDArray[n
 def gap(
     rng: np.random.Generator, places: NDArray[np.int64], count: int, below: int
 ) -> NDArray[np.bool_]:
-    """Return for each of so many samples a stretch of the places, shorter than this: [n, places]."""
+    """Return for each of so many samples a stretch of the places, shorter than this.
+
+    bool [n, places].
+    """
     first = rng.integers(0, len(places), (count, 1))
     length = rng.integers(0, below, (count, 1))
     return (places >= first) & (places < first + length)

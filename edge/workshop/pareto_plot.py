@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.lab.paper import COLOURS, Axis, svg, text_at, text_upward
 from edge.lab.ranking import pareto_front
+from edge.workshop.compare import PARETO_OF, to_two_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,11 +45,13 @@ def pareto_plot(comparison: Comparison) -> str:
         (LEFT, "latency, P50 (ms)", [each.p50_ms for each in models]),
         (LEFT + panel + BETWEEN, "file (kB)", [each.cost.size_bytes / 1e3 for each in models]),
     ]
-    for start, title, costs in panels:
+    for (start, title, costs), weighed in zip(panels, (to_two_digits, float), strict=True):
         across = _cost_axis(costs, start, start + panel)
         parts += _grid(across, up, (start, start + panel, bottom), title, named=start == LEFT)
         points = list(zip(costs, accuracies, strict=True))
-        parts += _front(points, across, up)
+        marked = pareto_front([(weighed(cost), -accuracy) for cost, accuracy in points])
+        front = {point for point, is_on in zip(points, marked, strict=True) if is_on}
+        parts.append(_steps(sorted(front), across, up))
         places = [(across.at(cost), up.at(accuracy)) for cost, accuracy in points]
         parts += _dots(places, [each.pareto for each in models])
     parts += _legend(models, bottom + 62)
@@ -84,17 +87,15 @@ def _grid(
     yield text_at((start + end) / 2, bottom + 38, title, anchor="middle")
 
 
-def _front(points: Sequence[Point], across: Axis, up: Axis) -> Iterator[str]:
+def _steps(front: Sequence[Point], across: Axis, up: Axis) -> str:
     """Draw the steps of what can be had: at each cost, the best accuracy not above it."""
-    marked = pareto_front([(cost, -accuracy) for cost, accuracy in points])
-    front = sorted({point for point, is_on in zip(points, marked, strict=True) if is_on})
     corners: list[str] = []
     for cost, accuracy in front:
         x, y = across.at(cost), up.at(accuracy)
         if corners:
             corners.append(f"{x:.1f},{corners[-1].partition(',')[2]}")
         corners.append(f"{x:.1f},{y:.1f}")
-    yield (
+    return (
         f'<polyline points="{" ".join(corners)}" fill="none" stroke="#999" stroke-width="2" '
         'stroke-dasharray="5 4"/>'
     )
@@ -142,7 +143,7 @@ def _legend(models: Sequence[Compared], top: float) -> Iterator[str]:
     yield text_at(
         LEFT,
         top + LEGEND_ROW * len(models) + 2,
-        "filled: none is at least as small, as fast and as accurate, and better in one of them",
+        f"filled: {PARETO_OF}",
         colour="#666",
         size=11,
     )

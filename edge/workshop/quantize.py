@@ -14,6 +14,7 @@ from edge.engines.model_file import read_model_file
 from edge.errors import ConfigError, ModelError
 from edge.lab.machine import this_machine
 from edge.workshop import evaluate
+from edge.workshop.chance import Gain, gain
 from edge.workshop.convert import CALIBRATED, Mode, TensorType
 from edge.workshop.layers import LayerError, layer_errors, left_in_float
 from edge.workshop.measure import Cost, measure, ratio, slices
@@ -56,9 +57,10 @@ class Quantized:
     repeated: bool
     """A second conversion gave the same bytes."""
     calibrated_on: int
-    tested_on: int
     accuracy: tuple[Score, Score] | None
     """Of the float and the quantized model; None where there are no labels or no classes."""
+    change: Gain | None
+    """What quantizing changed of that, and whether it may be chance."""
     agreement: Score | None
     output_errors: list[dict[str, Any]]
     worst_layers: list[LayerError]
@@ -83,11 +85,15 @@ def quantize(
     """Quantize, and measure what that cost on the held-out part.
 
     `on_step` is told what is done next and in how many parts (0: unknown), and returns what to call
-    after each. Raises
-    ConfigError where data and model do not fit, ModelError where the model cannot be converted.
+    after each. Raises ConfigError where data and model do not fit, ModelError where the model
+    cannot be converted.
     """
-    on_step("converting", 0)
+    on_step("converting to float", 0)
     float_tflite = model.as_float()
+    ran = on_step("running the held-out samples in float", len(data.test))
+    before = evaluate.outputs_of(float_tflite, data.test.x, on_sample=ran)
+    _check_fit(before, data)
+    on_step(f"converting to {settings.mode}", 0)
     samples = data.training.x[: settings.samples]
 
     def converted() -> bytes:
@@ -102,13 +108,13 @@ def quantize(
 
     tflite = converted()
     repeated = converted() == tflite
-    ran = on_step("running the held-out samples", 2 * len(data.test))
-    before = evaluate.outputs_of(float_tflite, data.test.x, on_sample=ran)
-    _check_fit(before, data)
+    ran = on_step("running the held-out samples", len(data.test))
     after = evaluate.outputs_of(tflite, data.test.x, on_sample=ran)
-    scores = None
+    scores, change = None, None
     if data.classes:
         scores = (evaluate.score(before[0], data.test), evaluate.score(after[0], data.test))
+        right = [evaluate.answers(outputs[0]) == data.test.y for outputs in (after, before)]
+        change = gain(*right)
     classifies = bool(data.classes) or evaluate.are_probabilities(before)
     on_step("comparing layers", 0)
     layers = layer_errors(float_tflite, tflite, data.test.x, model.layers)
@@ -127,8 +133,8 @@ def quantize(
         float_tflite=float_tflite,
         repeated=repeated,
         calibrated_on=len(samples) if settings.mode in CALIBRATED else 0,
-        tested_on=len(data.test),
         accuracy=scores,
+        change=change,
         agreement=evaluate.agreement(before[0], after[0]) if classifies else None,
         output_errors=[_output_error(*pair) for pair in zip(before, after, strict=True)],
         worst_layers=layers[:WORST_LAYERS],
@@ -193,6 +199,8 @@ def card_of(made: Quantized, model: FloatModel, settings: Settings) -> dict[str,
         card["accuracy"] = {
             name: score.card for name, score in zip(names, made.accuracy, strict=True)
         }
+    if made.change is not None:
+        card["accuracy"]["change"] = made.change.card
     if made.agreement is not None:
         card["agreement"] = {"top_1_same_as_float": made.agreement.card}
     card["output_error"] = made.output_errors

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 from commands import edge
 
@@ -63,3 +65,28 @@ def test_a_folder_that_is_no_models_is_left_alone(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "no model's folder" in done.stderr
     assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_the_recipe_of_the_keyword_model_makes_one_that_tells_words_apart(tmp_path: Path) -> None:
+    if not (shutil.which("espeak-ng") and shutil.which("flite")):
+        pytest.skip("no speech synthesisers: sudo apt install espeak-ng flite")
+    done = recipe("keywords", "--short", "--out", tmp_path / "mine")
+    assert done.returncode == 0, done.stderr
+    card = yaml.safe_load((tmp_path / "mine" / "card.yaml").read_text())
+    assert card["recipe"]["same_bytes_when_repeated"] is True
+    quiet = {row["voices"]: row for row in card["accuracy"]["held_out"] if row["model"] == "int8"}
+    assert quiet["espeak-ng, quiet"]["keywords"] > 0.3  # one of ten would be by chance
+
+
+def test_without_synthesisers_the_recipe_says_what_to_install(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.workshop.keywords", "--short", "--out", tmp_path / "mine"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+        env=os.environ | {"PATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "sudo apt install espeak-ng flite" in done.stderr
+    assert not (tmp_path / "mine").exists()

@@ -18,6 +18,8 @@ from operators import Operator
 from paho.mqtt.enums import MQTTProtocolVersion
 from parties import PATIENCE_S, Daemon, Mosquitto, device
 
+from edge.commands import REQUESTS
+
 Start = Callable[..., Daemon]
 ROOT = Path(__file__).parents[2]
 ALL = "\ncommands: {allow: all, per_second: 100}\n"
@@ -232,7 +234,7 @@ def test_a_response_topic_that_would_loop_gets_no_answer(operator: Operator, cam
 
 def hostile(dice: random.Random) -> tuple[str, bytes, dict[str, Any]]:
     """One message that must change nothing: a topic, a payload, what an answer is wanted with."""
-    commands = ["ping", "pause", "resume", "set", "snapshot", "dump", "reload"]
+    commands = list(REQUESTS)
     strange = ["", " ", "answer", "PAUSE", "pause ", "🦉", "..", "%00", "x" * 900]
     level = dice.choice([*commands, *strange])
     level = dice.choice([level, "".join(dice.choices(string.printable, k=20)), "\u202e\ufffe"])

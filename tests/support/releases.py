@@ -80,24 +80,34 @@ class Publisher:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.key = SecretKey.new()
-        handler = partial(_Quiet, directory=str(root))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.asked: list[str] = []
-        self._server.asked = self.asked  # type: ignore[attr-defined]
         self.held = threading.Event()
         """Unset, no model file is given out."""
         self.held.set()
+        self._port = 0
+        self.open()
+        self.url = f"http://127.0.0.1:{self._port}/"
+
+    def open(self) -> None:
+        """Serve, at the same address as before."""
+        handler = partial(_Quiet, directory=str(self.root))
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
+        self._server.asked = self.asked  # type: ignore[attr-defined]
         self._server.held = self.held  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
+        self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Be away: nobody listens there."""
         self.held.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def yaml(self) -> str:

@@ -18,7 +18,7 @@ pipelines:
     source: {type: synthetic}
     model: {path: a.tflite}
 """
-SOURCES = "`camera`, `images`, `mqtt`, `picamera`, `synthetic` or `video`"
+SOURCES = "`camera`, `images`, `mqtt`, `picamera`, `scene`, `synthetic` or `video`"
 THREADS = "threads: must be a whole number from 1 to 64, or `auto`"
 UNKNOWN = "is not known here; known are"
 IMAGES_KEYS = "`type`, `deadline_ms`, `path`, `fps`, `loop`, `truth`, `tile`"
@@ -26,7 +26,7 @@ LIST_ALONE = "`truth: list` goes with `tile`: it names the true label of each ti
 KEY = "a key must be text: put quotes around it"
 NO_PIPELINES = "is missing: The pipelines by name; they run side by side."
 TOP_KEYS = (
-    "`device`, `mqtt`, `telemetry`, `recorder`, `commands`, `home_assistant`, `sinks`, "
+    "`device`, `mqtt`, `telemetry`, `recorder`, `commands`, `updates`, `home_assistant`, `sinks`, "
     "`wake_up_limit_us`, `pipelines`"
 )
 NO_ONE = "must be a mapping (`key: value`), not 1"

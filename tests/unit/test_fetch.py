@@ -30,7 +30,7 @@ from pki import Pki
 
 from edge.catalogue.fetch import fetch, fetch_bytes
 from edge.catalogue.urls import Access, as_url, check, joined
-from edge.errors import BrokenOffError, FetchError
+from edge.errors import BrokenOffError, FetchError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,6 +358,14 @@ def test_over_tls_a_server_must_be_known(tmp_path: Path) -> None:
             get(url, tmp_path / "n", access=known)
         with pytest.raises(FetchError, match="holds no certificates"):
             get(url, tmp_path / "n", access=replace(ACCESS, ca_file=tmp_path / "none.pem"))
+
+
+def test_a_clock_that_is_not_set_is_told_and_worth_another_try(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    with LyingServer(pki.issue("localhost", from_day=1)) as server:
+        known = replace(ACCESS, ca_file=pki.ca_file())
+        with pytest.raises(UnreachableError, match=r"not valid yet, by our clock \(20..-..-..\)"):
+            get(server.at("/m", honest(CONTENT)), tmp_path / "m", access=known)
 
 
 def test_small_things_are_fetched_into_memory_and_large_ones_are_not(server: LyingServer) -> None:

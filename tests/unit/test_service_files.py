@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.catalogue.secret_key import SecretKey
 from edge.cli import main
 from edge.service import carry
 from edge.service.place import Place
@@ -220,6 +221,22 @@ def test_a_secret_becomes_a_credential_that_only_root_can_read(
     assert 'password_file: "${CREDENTIALS_DIRECTORY}/mqtt-password"' in text
     granted = "/etc/edge-runtime/device.credentials/mqtt-password"
     assert f"LoadCredential=mqtt-password:{granted}" in drop_in(root)
+
+
+def test_the_keys_that_sign_models_are_public_and_lie_beside_the_yaml(
+    install: Callable[..., Plan], root: Path, home: Path
+) -> None:
+    key = SecretKey.new().public
+    (home / "factory.pub").write_text(key.file)
+    (home / "ca.crt").write_text("a certificate")
+    trust = f"{{keys: [{key.text}, factory.pub], fetch_from: ['https://h/'], ca_file: ca.crt}}"
+    install(more=f"updates: {trust}\n")
+    folder = root / "etc/edge-runtime"
+    assert (folder / "factory.pub").read_text() == key.file
+    assert (folder / "ca.crt").read_text() == "a certificate"
+    text = (folder / "device.yaml").read_text()
+    assert f"keys: [{key.text}, factory.pub]" in text
+    assert not (folder / "device.credentials").exists()
 
 
 def test_a_credential_that_the_yaml_names_already_must_be_there(

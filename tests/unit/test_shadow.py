@@ -227,10 +227,24 @@ def test_a_result_leaves_before_the_shadow_answers(digits: Prepared) -> None:
 
 
 def test_between_the_frames_of_a_live_source_only_what_fits_is_run(digits: Prepared) -> None:
-    run = Timed(digits, shadow_ms=30, fps=50, loop=True, frames=20)
+    run = Timed(digits, shadow_ms=30, fps=50, loop=True, frames=15)
     assert run.ran == []
-    assert run.loop.inference.shadow.skipped == len(run.done) == 20
-    assert run.loop.beat().unshadowed == 20
+    assert run.loop.inference.shadow.skipped == len(run.done) == 15
+    assert run.loop.beat().unshadowed == 15
+
+
+def test_one_that_never_has_time_is_tried_now_and_then_and_ever_more_rarely(
+    digits: Prepared,
+) -> None:
+    party = Party(dataclasses.replace(digits, warm_ns=10 * MS))
+    tried = []
+    for number in range(16 + 32 + 64 + 3):
+        if party.shadow.has_time(0, 5 * MS):
+            tried.append(number)
+            party.shadow._in_a_row = 0  # it was run, and took as long as was known
+        else:
+            party.shadow.skip()
+    assert tried == [16, 16 + 32 + 1, 16 + 32 + 64 + 2]
 
 
 def test_where_nobody_knows_the_next_frame_the_deadline_decides(digits: Prepared) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from edge.supervisor import journald
 from edge.supervisor.journald import Journal, entry, is_the_journal
 from edge.supervisor.restarts import Restarts
 from edge.supervisor.status_line import StatusLine, in_one_line
+from edge.update_info import ReleaseInfo, UpdateInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,7 +193,7 @@ def metrics(**values: Any) -> Any:
 
 
 def test_the_line_says_how_the_pipelines_do() -> None:
-    line = StatusLine({"porch": pipeline("running")})
+    line = StatusLine({"porch": pipeline("running")}, lambda _: None)
     there = outlet(connected=True)
     assert line.text(there) == "porch running; connected to 10.0.0.1:1883"
     line.measured["porch"] = metrics(p99=21.44, deadline_misses=2)
@@ -202,8 +204,31 @@ def test_the_line_says_how_the_pipelines_do() -> None:
     assert line.text(there).startswith("porch running (30 frames/s); ")
 
 
+def test_the_line_says_which_model_came_over_the_air() -> None:
+    release = ReleaseInfo(name="digits", version="1.1", digest="ab", key_id="CD")
+    update = UpdateInfo(
+        phase="probation",
+        serving=release,
+        good=None,
+        candidate=release,
+        fetched_bytes=None,
+        last=None,
+    )
+    line = StatusLine({"porch": pipeline("running")}, {"porch": update}.get)
+    there = outlet(connected=True)
+    assert line.text(there).startswith("porch running with digits 1.1, on probation; ")
+    update = replace(update, phase="none", good=release, candidate=None)
+    line = StatusLine({"porch": pipeline("running")}, {"porch": update}.get)
+    assert line.text(there).startswith("porch running with digits 1.1; ")
+    update = replace(update, serving=None, good=None)
+    line = StatusLine({"porch": pipeline("running")}, {"porch": update}.get)
+    assert line.text(there).startswith("porch running; ")
+
+
 def test_the_line_says_what_is_wrong() -> None:
-    line = StatusLine({"porch": pipeline("failed", "m.tflite: there is no such file")})
+    line = StatusLine(
+        {"porch": pipeline("failed", "m.tflite: there is no such file")}, lambda _: None
+    )
     away = outlet(connected=False, waiting=7)
     assert line.text(away) == (
         "porch failed (m.tflite: there is no such file); waiting for 10.0.0.1:1883, "

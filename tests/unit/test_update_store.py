@@ -121,6 +121,20 @@ def test_only_what_is_remembered_stays(environ: dict[str, str], tmp_path: Path) 
     assert store.sweep() == []
 
 
+def test_a_device_that_is_renamed_keeps_its_models(environ: dict[str, str], tmp_path: Path) -> None:
+    store = Store("dev", environ)
+    assert store.rename("porch") == ""
+    release = release_of(tmp_path / "digits")
+    store.adopt(tmp_path / "digits", release.digest)
+    store.write({"cam": Update(written="0" * 64, good=release)})
+    assert store.rename("shed") == ""
+    assert store.damage(release) == ""
+    assert Store("shed", environ).updates == store.updates
+    Store("dev", environ).write({})
+    assert "after a restart its models are those of the YAML" in store.rename("dev")
+    assert store.damage(release) == ""
+
+
 STEPS = ("begun", "verified", "tried", "promoted", "good", "refused", "rolled_back", "gone_back")
 
 

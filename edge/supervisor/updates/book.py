@@ -118,7 +118,7 @@ class Book:
         if update is not None and update.written == written_digest(written):
             with suppress(ModelError):  # it did fit when it was tried
                 return self.with_model(name, release)
-        return self.host.steering.applied(name, written)
+        return self.host.steering.applied(name, written.as_run)
 
     def with_model(self, name: str, release: Release | None) -> Pipeline:
         """Return a pipeline as it would run with a model; None is the YAML's.
@@ -127,7 +127,7 @@ class Book:
         """
         folder = self.store.place(release.digest) if release is not None else None
         written = self.host.device.pipelines[name]
-        return self.host.steering.applied(name, with_release(written, release, folder))
+        return self.host.steering.applied(name, with_release(written.as_run, release, folder))
 
     # After a start, and where the YAML was read again
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edge.catalogue.card import CARD, parse_card, read_card_bytes
-from edge.errors import CardError, FetchError
+from edge.errors import BrokenOffError, CardError, FetchError, UnreachableError
 from edge.supervisor.last_words import LastWords
 from edge.supervisor.process import child_environment, how_it_ended, python_command
 from edge.supervisor.trial import error_of
@@ -25,15 +25,29 @@ if TYPE_CHECKING:
 
 TAKE = "edge.catalogue.take"
 NICE = 10  # frames go first
+AGAIN_S = 5.0
 
 
-async def take(url: str, folder: Path, updates: Updates) -> Release:
+async def take(url: str, folder: Path, updates: Updates, *, patiently: bool = False) -> Release:
     """Fetch the card behind a URL and its files into `folder`, whole; return what it is.
 
-    What came before it broke off lies beside the folder, and is gone on with. Raises FetchError,
-    SignatureError, CardError, or ConfigError where a key cannot be read. Cancelled, the process
-    ends.
+    What came before it broke off lies beside the folder, and is gone on with. `patiently` a server
+    that cannot be reached is asked again until the time is over: shortly after a boot there may be
+    neither a network nor a clock that is set. Raises FetchError, SignatureError, CardError, or
+    ConfigError where a key cannot be read. Cancelled, the process ends.
     """
+    now = asyncio.get_running_loop().time
+    end = now() + updates.timeout_s
+    while True:
+        try:
+            return await _take(url, folder, updates, limit_s=end - now())
+        except (BrokenOffError, UnreachableError):
+            if not patiently or now() + AGAIN_S >= end:
+                raise
+        await asyncio.sleep(AGAIN_S)
+
+
+async def _take(url: str, folder: Path, updates: Updates, *, limit_s: float) -> Release:
     options = {
         "url": url,
         "keys": [key.text for key in updates.public_keys()],
@@ -54,7 +68,7 @@ async def take(url: str, folder: Path, updates: Updates) -> Release:
     with suppress(OSError):  # it may have ended already
         os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
     try:
-        said, complaints = await asyncio.wait_for(process.communicate(), updates.timeout_s)
+        said, complaints = await asyncio.wait_for(process.communicate(), limit_s)
     except asyncio.TimeoutError:
         limit = f"`updates.timeout_s: {updates.timeout_s:g}`"
         raise FetchError(f"{url}: was not here in time ({limit}); another try goes on") from None

@@ -142,7 +142,8 @@ def of_probation(
     if why := _disagrees(limits, beside):
         return Verdict("back", why, evidence)
     if seconds >= limits.probation_s and now.frames >= limits.frames:
-        why = f"{seconds:.3g} s and {now.frames} frames on probation without a complaint"
+        late = f"{now.missed} of the last {now.frames} frames missed the deadline"
+        why = f"{seconds:.3g} s on probation, and {late}"
         return Verdict("on", why, evidence)
     return Verdict("wait", evidence=evidence)
 

@@ -97,17 +97,20 @@ class Steps:
                 await step(update.canary)
             except GivenUpError as error:
                 await self._give_up(str(error), error.evidence)
+            except EdgeError as error:
+                await self._give_up(str(error), {"error": type(error).__name__})
 
     async def _give_up(self, why: str, evidence: dict[str, Any]) -> None:
         update = self._update
-        self._beside.end()
         if update.phase != "probation":
+            self._beside.end()
             self._book.end(given_up(update), self.name, update, why, **evidence)
             return
         async with self._book.host.changing:
             self._watch.forget()
             self._book.end("rolled_back", self.name, update, why, **evidence)
-            await serve(self._book, self.name)
+            await serve(self._book, self.name)  # the model beside is the one to go back to
+            self._beside.end()
 
     def _write(self, update: Update) -> None:
         if why := self._book.remember(self.name, update):
@@ -145,7 +148,10 @@ class Steps:
         self._tell("update_fetching", f"{update.card} is fetched", url=update.card)
         try:
             folder = await asyncio.to_thread(store.incoming, self.name)
-            found = await self._unless_abandoned(take(update.card, folder, device.updates))
+            resumed = update.starts > 0
+            found = await self._unless_abandoned(
+                take(update.card, folder, device.updates, patiently=resumed)
+            )
             if update.good is not None and found.digest == update.good.digest:
                 self._book.keep(self.name, update, found.title)
                 return
