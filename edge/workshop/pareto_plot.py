@@ -9,7 +9,7 @@ from edge.lab.ranking import pareto_front
 from edge.workshop.compare import PARETO_OF, to_two_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.workshop.compare import Compared, Comparison
 
@@ -45,7 +45,8 @@ def pareto_plot(comparison: Comparison) -> str:
         (LEFT, "latency, P50 (ms)", [each.p50_ms for each in models]),
         (LEFT + panel + BETWEEN, "file (kB)", [each.cost.size_bytes / 1e3 for each in models]),
     ]
-    for (start, title, costs), weighed in zip(panels, (to_two_digits, float), strict=True):
+    weighing: list[Callable[[float], float]] = [to_two_digits, float]
+    for (start, title, costs), weighed in zip(panels, weighing, strict=True):
         across = _cost_axis(costs, start, start + panel)
         parts += _grid(across, up, (start, start + panel, bottom), title, named=start == LEFT)
         points = list(zip(costs, accuracies, strict=True))
