@@ -119,9 +119,7 @@ def _written_on(picture: NDArray[Any], done: Done) -> NDArray[Any]:
 def _marked(picture: NDArray[Any], done: Done, line: int) -> NDArray[Any]:
     """Return the picture with a ring around each centroid, its label and its score beside it."""
     places = [each for each in done.predictions if "x" in each]
-    if not places:
-        return picture
-    marked = picture.copy()
+    marked: NDArray[Any] = picture.copy()
     height, width = picture.shape[:2]
     for each in places:
         x, y = round(each["x"] * (width - 1)), round(each["y"] * (height - 1))

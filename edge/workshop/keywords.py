@@ -42,7 +42,7 @@ ENDS = (0.0, 255 * STEP)
 CALIBRATION = 500  # scenes, of the training
 THRESHOLD = 0.6
 FULL = Plan(keyword=280, other=14, invented=400, flite=30, held_out=50, scenes=2, epochs=24)
-SHORT = Plan(keyword=30, other=1, invented=20, flite=2, held_out=5, scenes=1, epochs=15)
+SHORT = Plan(keyword=20, other=1, invented=10, flite=1, held_out=5, scenes=1, epochs=4)
 
 
 def make(seed: int, short: bool) -> tuple[dict[str, Any], dict[str, File]]:
