@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OURS = hashlib.sha256((DIGITS / "digits.tflite").read_bytes()).hexdigest()
 THEIRS = hashlib.sha256(other_build()).hexdigest()
+FOLDER = "/srv/digits-1.1"
 STORE = "/var/lib/edge-runtime/updates-*"
 CONFIG = "/etc/edge-runtime/device.yaml"
 QUICK = {"frames": 30, "share": 1.0, "probation_s": 0.3, "max_latency_ratio": 100.0}
@@ -113,7 +114,9 @@ def device(
 ) -> Iterator[Device]:
     key = f"{HOME}/release.pub"
     service.container.write(key, publisher.key.public.file, mode=0o600)
-    trust = f"keys: [release.pub], fetch_from: ['{publisher.url}', 'http://{serve}/']"
+    trust = (
+        f"keys: [release.pub], fetch_from: ['{publisher.url}', 'http://{serve}/', 'file:///srv/']"
+    )
     more = f"commands: {{allow: [update-model, promote-model]}}\nupdates: {{{trust}}}\n"
     service.install(service.yaml(more=more, fps=60, pipelines=("digits",)))
     listener.wait_for("/digits/predictions")
@@ -123,12 +126,12 @@ def device(
     service.container.run(f"rm -r {STORE}")
 
 
-def test_a_signed_model_becomes_good_and_outlives_uninstalling_and_an_upgrade(
-    device: Device, serve: str, built_wheel: Path
+def test_a_signed_model_that_is_served_on_the_network_becomes_good(
+    device: Device, serve: str
 ) -> None:
     device.publisher.publish("digits", other_build(), files=GOLDEN)
-    device.container.copy_in(device.publisher.root / "digits", "/srv/digits-1.1")
-    said = device.deploy("/srv/digits-1.1", f"--serve {serve}", "--follow", **QUICK)
+    device.container.copy_in(device.publisher.root / "digits", FOLDER)
+    said = device.deploy(FOLDER, f"--serve {serve}", "--follow", **QUICK)
     assert "good         digits 1.1: " in said
     device.has_result_of(THEIRS)
     assert len(device.models) == 1
@@ -137,8 +140,16 @@ def test_a_signed_model_becomes_good_and_outlives_uninstalling_and_an_upgrade(
     trusted, serving = device.of_doctor()
     assert (trusted["level"], serving["level"]) == ("ok", "ok")
     assert serving["says"] == "digits: runs digits 1.1"
-    assert "nothing has changed" in device.container.run(f"{EDGE} service install {CONFIG}")
 
+
+def test_one_from_a_stick_outlives_uninstalling_and_an_upgrade(
+    device: Device, built_wheel: Path
+) -> None:
+    device.publisher.publish("digits", other_build(), files=GOLDEN)
+    device.container.copy_in(device.publisher.root / "digits", FOLDER)
+    device.deploy(f"file://{FOLDER}/card.yaml", **QUICK)
+    device.wait_for("update_good")
+    assert "nothing has changed" in device.container.run(f"{EDGE} service install {CONFIG}")
     device.container.run(f"{EDGE} service uninstall")
     device.container.run(f"{EDGE} service install {CONFIG}")
     device.has_result_of(THEIRS)
