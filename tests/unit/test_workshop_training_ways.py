@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ import pytest
 from edge.errors import ConfigError, ModelError
 from edge.workshop.data import Data, Part
 from edge.workshop.framework import tensorflow
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 keras: Any
 layers: Any
@@ -196,10 +199,15 @@ def test_a_pair_that_does_not_fit_is_refused_with_both_shapes() -> None:
         check_pair(network(), network(), [("middle", "x")])
 
 
-def test_the_same_network_makes_the_same_file_and_opens_again() -> None:
+def test_the_same_network_makes_the_same_file_and_opens_again(tmp_path: Path) -> None:
     from edge.workshop.keras_file import as_keras_file
+    from edge.workshop.network import load_network
 
     made = network()
     made.compile("adam", "mse")
     first, second = as_keras_file(made), as_keras_file(made)
     assert first == second
+    (tmp_path / "network.keras").write_bytes(first)
+    opened = load_network(tmp_path / "network.keras")
+    for one, other in zip(made.get_weights(), opened.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
