@@ -57,16 +57,16 @@ def scene(
     heard = np.zeros(SCENE)
     loudness = 0.15  # of the noise, where nobody speaks
     if word is not None:
-        word = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
-        word = equalised(rng, word)
+        spoken = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
+        spoken = equalised(rng, spoken)
         if rng.random() < ECHOES:
-            word = fftconvolve(word, echo(rng))
-        loudness = put(rng, heard, word)
+            spoken = fftconvolve(spoken, echo(rng))
+        loudness = put(rng, heard, spoken)
     heard += noise(rng) * loudness * 10 ** (-rng.uniform(3, 35) / 20)
     if others and rng.random() < BABBLES:
         babble = np.zeros(SCENE)
         for _ in range(rng.integers(1, 5)):
-            other = others[rng.integers(len(others))][:SCENE]
+            other = others[int(rng.integers(len(others)))][:SCENE]
             start = rng.integers(0, SCENE - len(other) + 1)
             babble[start : start + len(other)] += other
         babble *= loudness / (np.sqrt((babble**2).mean()) + 1e-9)

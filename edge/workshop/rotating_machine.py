@@ -143,10 +143,10 @@ class Machine:
                 turn(half / 2, peak_g * faster**2 / math.sqrt(max(1, half / 2)))
 
         signal = np.zeros(WINDOW)
-        for order, phasor in orders.items():
-            if order * speed_hz < RATE_HZ / 2:
-                gain = self._response(np.array([order * speed_hz]))[0]
-                signal += gain * abs(phasor) * np.sin(order * shaft + np.angle(phasor))
+        for multiple, phasor in orders.items():
+            if multiple * speed_hz < RATE_HZ / 2:
+                gain = self._response(np.array([multiple * speed_hz]))[0]
+                signal += gain * abs(phasor) * np.sin(multiple * shaft + np.angle(phasor))
         signal += self._flow(rng, load * faster)
         if fault in {"outer race", "inner race"}:
             signal += self._impacts(rng, shaft, fault, added_g * faster * (0.5 + 0.5 * load))
