@@ -57,11 +57,11 @@ def scene(
     heard = np.zeros(SCENE)
     loudness = 0.15  # of the noise, where nobody speaks
     if word is not None:
-        word = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
-        word = equalised(rng, word)
+        spoken = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
+        spoken = equalised(rng, spoken)
         if rng.random() < ECHOES:
-            word = fftconvolve(word, echo(rng))
-        loudness = put(rng, heard, word)
+            spoken = fftconvolve(spoken, echo(rng))
+        loudness = put(rng, heard, spoken)
     heard += noise(rng) * loudness * 10 ** (-rng.uniform(3, 35) / 20)
     if others and rng.random() < BABBLES:
         babble = np.zeros(SCENE)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -125,10 +125,11 @@ def _speak(utterance: Utterance) -> NDArray[np.float32]:
     # Written to a pipe, the header's sizes are not to be trusted; the data chunk is the last.
     begin = wav.index(b"data") + 8
     count = (len(wav) - begin) // 2
-    sound: NDArray[Any] = np.frombuffer(wav, "<i2", count, begin).astype(np.float32) / 32768
+    sound: NDArray[np.float32] = np.frombuffer(wav, "<i2", count, begin).astype(np.float32)
+    sound /= np.float32(32768)
     if int.from_bytes(wav[24:28], "little") != RATE_HZ:  # espeak-ng: 22,050
-        sound = resample_poly(sound, 320, 441)
-    return trimmed(sound.astype(np.float32, copy=False))
+        sound = np.asarray(resample_poly(sound, 320, 441), np.float32)
+    return trimmed(sound)
 
 
 def trimmed(sound: NDArray[np.float32], step: int = 160) -> NDArray[np.float32]:
