@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from edge.workshop.framework import quiet
+
 NO_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can hold
 SHARED = re.compile(rb'("shared_object_id": )(\d+)')
 
@@ -25,7 +27,8 @@ def as_keras_file(network: Any) -> bytes:
     plain.set_weights(network.get_weights())
     with tempfile.TemporaryDirectory(prefix="edge-network-") as folder:
         path = Path(folder) / "network.keras"
-        plain.save(path)
+        with quiet():  # with numpy 2, h5py's way to read a variable is deprecated
+            plain.save(path)
         made = io.BytesIO()
         with zipfile.ZipFile(path) as saved, zipfile.ZipFile(made, "w") as out:
             for name in saved.namelist():

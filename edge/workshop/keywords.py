@@ -174,7 +174,7 @@ def gap(
     return (places >= first) & (places < first + length)
 
 
-def as_input(features: NDArray[np.floating]) -> NDArray[np.float32]:
+def as_input(features: NDArray[Any]) -> NDArray[np.float32]:
     """Return features, [n, FRAMES, CHANNELS], in the input's shape, [n, FRAMES, 1, CHANNELS]."""
     return np.asarray(features, np.float32)[:, :, np.newaxis]
 

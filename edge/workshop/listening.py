@@ -6,7 +6,7 @@ which runs on microcontrollers and keeps pace with a microphone on any device.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.fft import next_fast_len
@@ -29,12 +29,12 @@ ECHOES, BABBLES, SWELLS = 0.5, 0.3, 0.3  # shares of scenes with them
 LAST = FRAMES * EVERY * CHUNK  # samples that the model hears
 
 
-def features(sound: NDArray[np.floating]) -> NDArray[np.float32]:
+def features(sound: NDArray[Any]) -> NDArray[np.float32]:
     """Return the last FRAMES features of a sound, -1..1 at RATE_HZ: float32 [FRAMES, CHANNELS]."""
     return np.stack(list(stream(sound))[::-1][::EVERY][:FRAMES][::-1])
 
 
-def stream(sound: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
+def stream(sound: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
     """Yield all features of a sound as a device gets them, one each 10 ms: float32 [CHANNELS]."""
     frontend = bring("pymicro_features").MicroFrontend()
     data = (np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
@@ -46,7 +46,7 @@ def stream(sound: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
 
 def scene(
     rng: np.random.Generator,
-    word: NDArray[np.float32] | None,
+    word: NDArray[Any] | None,
     others: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.float64]:
     """Return 2 s of a room in which a word, or none, is said somewhere in the last second.
@@ -57,16 +57,16 @@ def scene(
     heard = np.zeros(SCENE)
     loudness = 0.15  # of the noise, where nobody speaks
     if word is not None:
-        word = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
-        word = equalised(rng, word)
+        spoken = resample_poly(word, 100, int(100 * rng.uniform(0.88, 1.14)))
+        spoken = equalised(rng, spoken)
         if rng.random() < ECHOES:
-            word = fftconvolve(word, echo(rng))
-        loudness = put(rng, heard, word)
+            spoken = fftconvolve(spoken, echo(rng))
+        loudness = put(rng, heard, spoken)
     heard += noise(rng) * loudness * 10 ** (-rng.uniform(3, 35) / 20)
     if others and rng.random() < BABBLES:
         babble = np.zeros(SCENE)
         for _ in range(rng.integers(1, 5)):
-            other = others[rng.integers(len(others))][:SCENE]
+            other = others[int(rng.integers(len(others)))][:SCENE]
             start = rng.integers(0, SCENE - len(other) + 1)
             babble[start : start + len(other)] += other
         babble *= loudness / (np.sqrt((babble**2).mean()) + 1e-9)
@@ -81,7 +81,7 @@ def quiet_scene(rng: np.random.Generator, word: NDArray[np.float32]) -> NDArray[
     return (heard + noise(rng) * loudness / 100) * 10 ** (rng.uniform(-30, -3) / 20)
 
 
-def put(rng: np.random.Generator, heard: NDArray[np.float64], word: NDArray[np.floating]) -> float:
+def put(rng: np.random.Generator, heard: NDArray[np.float64], word: NDArray[Any]) -> float:
     """Add a word, at full level, somewhere in what the model hears; return its rms."""
     room = LAST - CHUNK
     word = word[:room] / np.abs(word).max()
@@ -90,7 +90,7 @@ def put(rng: np.random.Generator, heard: NDArray[np.float64], word: NDArray[np.f
     return float(np.sqrt((word**2).mean()))
 
 
-def equalised(rng: np.random.Generator, sound: NDArray[np.floating]) -> NDArray[np.float64]:
+def equalised(rng: np.random.Generator, sound: NDArray[Any]) -> NDArray[np.float64]:
     """Return a sound with its spectrum bent by some decibels, up and down."""
     size = next_fast_len(len(sound), real=True)
     hz = np.fft.rfftfreq(size, 1 / RATE_HZ)

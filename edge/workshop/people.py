@@ -73,7 +73,7 @@ def read(path: Path) -> NDArray[np.float32]:
     with wave.open(str(path)) as file:
         sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
         rate = file.getframerate()
-    return resample_poly(sound, RATE_HZ, rate).astype(np.float32)
+    return np.asarray(resample_poly(sound, RATE_HZ, rate), np.float32)
 
 
 def last_word(sound: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -143,17 +143,17 @@ class Machine:
                 turn(half / 2, peak_g * faster**2 / math.sqrt(max(1, half / 2)))
 
         signal = np.zeros(WINDOW)
-        for order, phasor in orders.items():
-            if order * speed_hz < RATE_HZ / 2:
-                gain = self._response(np.array([order * speed_hz]))[0]
-                signal += gain * abs(phasor) * np.sin(order * shaft + np.angle(phasor))
+        for multiple, phasor in orders.items():
+            if multiple * speed_hz < RATE_HZ / 2:
+                gain = self._response(np.array([multiple * speed_hz]))[0]
+                signal += gain * abs(phasor) * np.sin(multiple * shaft + np.angle(phasor))
         signal += self._flow(rng, load * faster)
         if fault in {"outer race", "inner race"}:
             signal += self._impacts(rng, shaft, fault, added_g * faster * (0.5 + 0.5 * load))
 
         signal = self.gain * signal + self.offset_g + rng.normal(0, NOISE_G, WINDOW)
         signal = np.clip(signal, -RANGE_G, RANGE_G - STEP_G)
-        return (np.rint(signal / STEP_G) * STEP_G).astype(np.float32)
+        return np.asarray(np.rint(signal / STEP_G) * STEP_G, np.float32)
 
     def _response(self, hz: NDArray[np.float64]) -> NDArray[np.float64]:
         return 1 + sum((mode.response(hz) for mode in self.modes), np.zeros(len(hz)))

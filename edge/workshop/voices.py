@@ -88,7 +88,7 @@ def draw(
     return [
         Utterance(
             word,
-            f"{ACCENTS[rng.integers(len(ACCENTS))]}+{variants[rng.integers(len(variants))]}",
+            f"{ACCENTS[int(rng.integers(len(ACCENTS)))]}+{variants[int(rng.integers(len(variants)))]}",
             speed=rng.uniform(110, 230),
             pitch=rng.uniform(10, 95),
         )
@@ -125,9 +125,10 @@ def _speak(utterance: Utterance) -> NDArray[np.float32]:
     # Written to a pipe, the header's sizes are not to be trusted; the data chunk is the last.
     begin = wav.index(b"data") + 8
     count = (len(wav) - begin) // 2
-    sound = np.frombuffer(wav, "<i2", count, begin).astype(np.float32) / 32768
+    sound: NDArray[np.float32] = np.frombuffer(wav, "<i2", count, begin).astype(np.float32)
+    sound /= np.float32(32768)
     if int.from_bytes(wav[24:28], "little") != RATE_HZ:  # espeak-ng: 22,050
-        sound = resample_poly(sound, 320, 441).astype(np.float32)
+        sound = np.asarray(resample_poly(sound, 320, 441), np.float32)
     return trimmed(sound)
 
 

@@ -57,7 +57,13 @@ def test_structured_pruning_makes_a_smaller_network_and_the_same_one_again(
     start: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "narrow"
-    command = ["optimize", "prune", start / "big.keras", "--data", start / "data.npz"]
+    command: list[str | Path] = [
+        "optimize",
+        "prune",
+        start / "big.keras",
+        "--data",
+        start / "data.npz",
+    ]
     command += ["--out", out, "--structured", "--epochs", "4", "--rounds", "2", *QUICK]
     done = edge(*command)
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def amplitudes(signal: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def peak_near(spectrum: NDArray[np.float64], hz: float) -> float:
     centre = round(hz * WINDOW / RATE_HZ)
-    return float(spectrum[centre - 2 : centre + 3].max())
+    return float(np.max(spectrum[centre - 2 : centre + 3]))
 
 
 def test_the_sensor_gives_whole_steps_and_gravity_and_noise() -> None:
