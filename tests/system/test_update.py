@@ -179,6 +179,8 @@ def test_a_power_cut_while_it_is_fetched(device: Device) -> None:
     device.boot()
     assert device.wait_for("update_resumed")["details"]["step"] == "fetching"
     device.wait_for("update_fetching")
+    journal = "journalctl -b --output=cat EDGE_EVENT=update_waits"
+    assert "no server listens there" in device.container.wait_for(journal, bool)
     device.has_result_of(OURS)
     device.publisher.open()
     device.wait_for("update_good")

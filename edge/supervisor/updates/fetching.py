@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from edge.catalogue.card import CARD, parse_card, read_card_bytes
 from edge.errors import BrokenOffError, CardError, FetchError, UnreachableError
 from edge.supervisor.last_words import LastWords
+from edge.supervisor.log import log
 from edge.supervisor.process import child_environment, how_it_ended, python_command
 from edge.supervisor.trial import error_of
 from edge.supervisor.updates.records import Release
@@ -37,13 +39,15 @@ async def take(url: str, folder: Path, updates: Updates, *, patiently: bool = Fa
     ConfigError where a key cannot be read. Cancelled, the process ends.
     """
     now = asyncio.get_running_loop().time
-    end = now() + updates.timeout_s
+    end, told = now() + updates.timeout_s, ""
     while True:
         try:
             return await _take(url, folder, updates, limit_s=end - now())
-        except (BrokenOffError, UnreachableError):
+        except (BrokenOffError, UnreachableError) as error:
             if not patiently or now() + AGAIN_S >= end:
                 raise
+            if told != (told := str(error)):
+                log(logging.WARNING, "update_waits", f"{error}; it is asked again")
         await asyncio.sleep(AGAIN_S)
 
 
