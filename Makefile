@@ -44,8 +44,9 @@ demo: setup
 
 # Two workers a core: most tests wait for processes of their own. Those that are about the cores come
 # after all others; that ARGS may choose none of them (exit status 5) is no failure.
+MARKED ?= not alone
 test: lint
-	$(BIN)/python -m pytest -n $$(($$(nproc) * 2)) -m "not alone" $(ARGS)
+	$(BIN)/python -m pytest -n $$(($$(nproc) * 2)) --dist worksteal -m "$(MARKED)" $(ARGS)
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? = 5 ]
 
 # As root; the container's pristine root is built the first time, in $$EDGE_TEST_ROOTS.

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from commands import edge
+
+pytestmark = pytest.mark.trains
 
 ROOT = Path(__file__).parents[2]
 

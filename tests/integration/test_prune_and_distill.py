@@ -19,6 +19,8 @@ from edge.engines.model_file import read_model_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.trains
+
 QUICK = ("--seconds", "0.05", "--samples", "20")
 
 

@@ -15,6 +15,8 @@ from commands import edge
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.trains
+
 LIMIT_S = 240
 
 

@@ -16,6 +16,8 @@ from edge.catalogue.card import check_files, read_card
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.trains
+
 LIMIT_S = 600  # it takes a minute of one core
 MADE = ("int8", "int8-weights", "int16x8", "pruned-weights", "pruned-channels", "distilled")
 HELD_OUT = 200
