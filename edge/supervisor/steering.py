@@ -8,20 +8,18 @@ resumed, or is no longer in the YAML.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from edge.state import file_name, state_directory, write_durably
+from edge.supervisor.kept import read_kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from edge.config.pipeline import Pipeline
 
-LARGEST_FILE = 1_000_000  # bytes
 Key = Literal["threshold", "deadline_ms"]
 
 
@@ -60,23 +58,8 @@ class Steering:
         """What was wrong with the file, and where it is now; empty when all is well."""
         self._kept: dict[str, Steered] = {}
         if self._path is not None:
-            self._read(self._path)
-
-    def _read(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST_FILE)
-            self._kept = dict(_File.model_validate_json(content).pipelines)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.trouble = f"{path}: cannot be read: {error.strerror}"
-        except ValidationError:
-            aside = path.with_name(f"{path.name}.set-aside")
-            self.trouble = f"{path}: is damaged"
-            with suppress(OSError):
-                path.replace(aside)
-                self.trouble = f"{path}: was damaged, and is now {aside.name}"
+            found, self.trouble = read_kept(self._path, _File)
+            self._kept = dict(found.pipelines) if found is not None else {}
 
     def of(self, name: str) -> Steered:
         """Return what was changed of a pipeline."""

@@ -13,11 +13,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from edge.catalogue.card import CARD, check_files, parse_card, read_card_bytes
 from edge.errors import CardError
 from edge.state import file_name, state_directory, sync_folder, write_durably
+from edge.supervisor.kept import read_kept
 from edge.supervisor.updates.records import Remembered
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.supervisor.updates.records import Release, Update
-
-LARGEST_FILE = 4_000_000  # bytes
 
 
 class Store:
@@ -39,7 +36,6 @@ class Store:
 
         A damaged file is set aside, and what dead writers left is removed, unless told otherwise.
         """
-        self._aside = aside
         self._tidying = threading.Lock()
         state = state_directory(environ)
         self.folder: Path | None = state and state.absolute() / f"updates-{file_name(device)}"
@@ -47,30 +43,13 @@ class Store:
         """What was wrong with the file, and where it is now; empty when all is well."""
         self.updates: dict[str, Update] = {}
         if self.folder is not None:
-            self._read(self.folder / "state.json")
+            found, self.trouble = read_kept(self.folder / "state.json", Remembered, aside=aside)
+            self.updates = dict(found.pipelines) if found is not None else {}
         if self.folder is not None and aside:
             for each in _entries(self.folder):
                 if each.name.startswith("tmp"):  # half a state, of a write that was cut off
                     with suppress(OSError):
                         each.unlink()
-
-    def _read(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST_FILE)
-            self.updates = dict(Remembered.model_validate_json(content).pipelines)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.trouble = f"{path}: cannot be read: {error.strerror}"
-        except ValidationError:
-            aside = path.with_name(f"{path.name}.set-aside")
-            self.trouble = f"{path}: is damaged"
-            if not self._aside:
-                return
-            with suppress(OSError):
-                path.replace(aside)
-                self.trouble = f"{path}: was damaged, and is now {aside.name}"
 
     def rename(self, device: str) -> str:
         """Keep it all under another name of the device; return why not, where it cannot be."""
