@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-dev demo test test-system test-arm test-faults deb lint format docs bench-peers bench-ladder witness clean
+.PHONY: help setup setup-dev demo test test-runtime test-training test-alone test-system test-arm test-faults deb lint format docs bench-peers bench-ladder witness clean
 
 help:
 	@echo "make demo         see it work: no camera, no broker, no root needed"
@@ -43,10 +43,17 @@ demo: setup
 	$(BIN)/edge demo $(ARGS)
 
 # Two workers a core: most tests wait for processes of their own. Those that are about the cores come
-# after all others; that ARGS may choose none of them (exit status 5) is no failure.
-MARKED ?= not alone
-test: lint
-	$(BIN)/python -m pytest -n $$(($$(nproc) * 2)) --dist worksteal -m "$(MARKED)" $(ARGS)
+# after all others. That ARGS may choose none of a kind (exit status 5) is no failure.
+PARALLEL := -n $$(($$(nproc) * 2)) --dist worksteal
+test: lint test-runtime test-training test-alone
+
+test-runtime: setup-dev
+	$(BIN)/python -m pytest $(PARALLEL) -m "not alone and not trains" $(ARGS) || [ $$? = 5 ]
+
+test-training: setup-dev
+	$(BIN)/python -m pytest $(PARALLEL) -m trains $(ARGS) || [ $$? = 5 ]
+
+test-alone: setup-dev
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? = 5 ]
 
 # As root; the container's pristine root is built the first time, in $$EDGE_TEST_ROOTS.

@@ -47,6 +47,14 @@ def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
 
 
+@pytest.fixture(autouse=True)
+def no_tensorflow(request: pytest.FixtureRequest) -> Iterator[None]:
+    """See that TensorFlow is only where no other test is hurt by it: see the marker `trains`."""
+    yield
+    marked = request.node.get_closest_marker("trains") is not None
+    assert marked or "tensorflow" not in sys.modules, "mark the test `trains`: it loads TensorFlow"
+
+
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """Return the folder of real models and images; in CI its absence is a failure."""

@@ -7,6 +7,8 @@ import pytest
 
 from edge.workshop.framework import tensorflow
 
+pytestmark = pytest.mark.trains
+
 keras: Any
 layers: Any
 

@@ -14,6 +14,8 @@ from edge.workshop.framework import tensorflow
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.trains
+
 keras: Any
 layers: Any
 
